@@ -30,7 +30,7 @@ pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request's body must arrive within this.
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection without a request is closed after this.
-pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Open client connections.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Requests that are being answered, streams included, over all clients.
@@ -47,15 +47,15 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The first byte of an upstream's answer.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A whole call, unless the gateway's `timeout_ms` says otherwise. Many clients give up at 60 s.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+pub const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 /// A stream of an upstream on which nothing arrives.
-pub const SSE_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+pub const SSE_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long `server/discover` may take on stdio before the server counts as legacy.
 pub const STDIO_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A gateway that has not given its first list by then does not hold up the first merge.
 pub const STARTUP_DEADLINE: Duration = Duration::from_secs(20);
 /// Answers to a question of an upstream (elicitation waits for a person).
-pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(600);
+pub const QUESTION_TIMEOUT: Duration = Duration::from_mins(10);
 /// Questions that one call may ask.
 pub const QUESTIONS_PER_CALL_MAX: usize = 32;
 
@@ -73,9 +73,9 @@ pub const SESSIONS_MAX: usize = 50_000;
 /// Open GET streams of one session.
 pub const STREAMS_PER_SESSION_MAX: usize = 8;
 /// A session without a request or an open stream.
-pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+pub const SESSION_IDLE_MAX: Duration = Duration::from_mins(30);
 /// A session, however busy.
-pub const SESSION_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub const SESSION_AGE_MAX: Duration = Duration::from_hours(24);
 /// Resource subscriptions of one session or listen stream.
 pub const RESOURCE_SUBSCRIPTIONS_MAX: usize = 256;
 
@@ -96,14 +96,14 @@ pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// Changes of lists reach clients at most this often.
 pub const LIST_CHANGED_INTERVAL: Duration = Duration::from_secs(1);
 /// Every gateway's lists are asked for again this often even when it announces nothing.
-pub const LIST_POLL_INTERVAL: Duration = Duration::from_secs(300);
+pub const LIST_POLL_INTERVAL: Duration = Duration::from_mins(5);
 /// No `ttlMs` makes us ask more often than this.
 pub const LIST_POLL_INTERVAL_MIN: Duration = Duration::from_secs(5);
 
 /// stdio processes of all gateways.
 pub const STDIO_PROCESSES_MAX: usize = 32;
 /// A `per_user` or `per_session` process or an upstream session that nobody used for this long is ended.
-pub const UPSTREAM_SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+pub const UPSTREAM_SESSION_IDLE_MAX: Duration = Duration::from_mins(30);
 /// Upstream sessions of one gateway.
 pub const UPSTREAM_SESSIONS_MAX: usize = 4_096;
 
@@ -121,7 +121,7 @@ pub const RPC_ID_BYTES_MAX: usize = 256;
 /// Sealed `requestState` that a client hands back, upstream's own state included.
 pub const REQUEST_STATE_BYTES_MAX: usize = 64 * 1024;
 /// Sealed `requestState` and cursors are refused when older than this.
-pub const SEALED_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+pub const SEALED_AGE_MAX: Duration = Duration::from_hours(1);
 
 /// Calls in flight get this long to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
