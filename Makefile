@@ -1,0 +1,28 @@
+# What a person runs and what CI runs. `make` alone lists the targets.
+#   make run PROFILE=release     an optimised build
+#   make run CONFIG=other.toml   another configuration
+
+CONFIG ?= gateways.toml
+PROFILE ?= dev
+BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/toolgate
+
+.PHONY: help run deps test lint
+
+help:
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: ## set everything up, build, and serve CONFIG
+	@tests/kit/install.sh servers
+	cargo build --locked --profile $(PROFILE) --bin toolgate
+	@exec $(BIN) serve --config $(CONFIG)
+
+deps: ## install the real servers and clients that the tests drive into .deps
+	@tests/kit/install.sh all
+
+test: deps ## every test, those with real servers, real clients and the conformance suite included
+	cargo test --locked --no-fail-fast
+
+lint: ## format, clippy, and the syntax of scripts and drivers
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@tests/kit/lint.sh
