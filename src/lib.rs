@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod ids;
 pub mod limits;
+pub mod seal;
 pub mod supervisor;
 
 pub mod config;

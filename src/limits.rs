@@ -123,6 +123,16 @@ pub const REQUEST_STATE_BYTES_MAX: usize = 64 * 1024;
 /// Sealed `requestState` and cursors are refused when older than this.
 pub const SEALED_AGE_MAX: Duration = Duration::from_hours(1);
 
+/// A sealed session id, cursor or event id: it travels in headers, URLs and lists.
+pub const SEALED_ID_BYTES_MAX: usize = 4 * 1024;
+/// Keys that still open what was sealed with them; the newest seals.
+pub const SEAL_KEYS_MAX: usize = 3;
+
+/// A key as a client presents it.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// A user id that `X-User-Id` names.
+pub const USER_ID_BYTES_MAX: usize = 128;
+
 /// Calls in flight get this long to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
