@@ -8,4 +8,6 @@ pub mod limits;
 pub mod seal;
 pub mod supervisor;
 
+pub mod protocol;
+
 pub mod config;
