@@ -11,3 +11,4 @@ pub mod supervisor;
 pub mod protocol;
 
 pub mod config;
+pub mod identity;
