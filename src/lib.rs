@@ -11,4 +11,13 @@ pub mod supervisor;
 pub mod protocol;
 
 pub mod config;
+
 pub mod identity;
+
+pub mod catalog;
+
+pub mod policy;
+
+pub mod exchange;
+
+pub mod upstream;

@@ -1,0 +1,166 @@
+//! One request and everything that comes back for it. `inbound` makes a [`Call`] of an HTTP request of either era;
+//! `upstream` carries it out on its own transport and in its own era. Between the two nobody knows an era, so that
+//! N client eras and M kinds of upstream cost N + M pieces of code.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::Principal;
+use crate::ids::{GatewayId, SessionId};
+use crate::protocol::error::RpcError;
+use crate::protocol::json::Raw;
+use crate::protocol::message::{Notification, Request, Response};
+use crate::protocol::meta::LogLevel;
+use crate::protocol::version::{Era, ProtocolVersion};
+
+/// Which of a principal's conversations a call belongs to: upstream state is never shared beyond it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// A legacy client's session.
+    Session(SessionId),
+    /// No session: modern clients, REST, and legacy clients that do not echo their session id.
+    Stateless,
+}
+
+/// What is known of the client that calls. One for each legacy session, one for each modern request.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Who calls.
+    pub principal: Arc<Principal>,
+    /// In which conversation.
+    pub scope: Scope,
+    /// The revision that it speaks.
+    pub version: ProtocolVersion,
+    /// Its `ClientCapabilities` object, as it came. An upstream is told of nothing else.
+    pub capabilities: Raw,
+    /// Its `Implementation` object, as it came.
+    pub info: Option<Raw>,
+    /// Takes what an upstream says outside of any call; `None` where the client could not hear it.
+    pub outbox: Option<Outbox>,
+}
+
+/// Takes notifications that belong to no call: resource updates, log messages outside of calls, the end of a url
+/// elicitation. Bounded: what does not fit is dropped and counted, an upstream never waits here.
+#[derive(Clone, Debug)]
+pub struct Outbox(mpsc::Sender<Notification>);
+
+impl Outbox {
+    /// Makes an outbox and its other end, which holds at most `capacity` notifications.
+    #[must_use]
+    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Notification>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Self(sender), receiver)
+    }
+
+    /// Puts a notification in; false when it was dropped.
+    #[must_use]
+    pub fn offer(&self, notification: Notification) -> bool {
+        self.0.try_send(notification).is_ok()
+    }
+
+    /// Tells whether nobody listens any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// A request to one upstream: `tools/call`, `prompts/get`, `resources/read` or `completion/complete`.
+#[derive(Debug)]
+pub struct Call {
+    /// The client's message. Its bytes travel on; what must differ upstream is spliced.
+    pub request: Request,
+    /// Who calls.
+    pub client: Arc<Client>,
+    /// From which level on the client wants log messages of this call; `None`: none.
+    pub log_level: Option<LogLevel>,
+    /// The state that this upstream gave with its `input_required` before, unsealed; modern retries only.
+    pub request_state: Option<Raw>,
+    /// Cancelled when the client no longer wants the answer. A disconnect counts in the modern era only.
+    pub cancel: CancellationToken,
+    /// Where events go while the call runs.
+    pub events: mpsc::Sender<Event>,
+    /// W3C `traceparent` for the upstream, when tracing is on.
+    pub traceparent: Option<String>,
+}
+
+impl Call {
+    /// Tells whether the client takes `input_required` as an answer and retries by itself (modern). For others
+    /// the upstream side asks each question as an [`Event::Question`] and retries.
+    #[must_use]
+    pub fn takes_input_required(&self) -> bool {
+        self.client.version.era() == Era::Modern
+    }
+}
+
+/// What comes back before the answer.
+#[derive(Debug)]
+pub enum Event {
+    /// Progress or a log message of this call, with the client's own progress token.
+    Notification(Notification),
+    /// The upstream asks the client.
+    Question(Question),
+}
+
+/// An upstream's request in the middle of a call: elicitation, sampling, roots.
+#[derive(Debug)]
+pub struct Question {
+    /// The upstream's message; its id means nothing to the client.
+    pub request: Request,
+    /// Takes the client's answer. Dropped: the client cannot or will not answer, and the upstream is told so.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// A client's answer to a question: its `result`, or its `error`.
+pub type Reply = Result<Raw, RpcError>;
+
+/// The answer to a call, as it came from upstream.
+#[derive(Debug)]
+pub struct Answer {
+    /// The upstream's response; its id is whatever went upstream.
+    pub response: Response,
+    /// The upstream's era, which says what the members of the result mean.
+    pub era: Era,
+}
+
+/// Why a call has no answer from its upstream. An error that the upstream itself gave is an [`Answer`].
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Cancelled before the answer.
+    #[error("cancelled")]
+    Cancelled,
+    /// The gateway is down, or its breaker is open.
+    #[error("gateway {gateway} is not available: {reason}")]
+    Unavailable {
+        /// Which.
+        gateway: GatewayId,
+        /// What was last seen of it.
+        reason: String,
+    },
+    /// As many calls as the gateway may have are in flight already.
+    #[error("gateway {gateway} is busy")]
+    Busy {
+        /// Which.
+        gateway: GatewayId,
+    },
+    /// No answer in time.
+    #[error("gateway {gateway} gave no answer within {timeout_ms} ms")]
+    Timeout {
+        /// Which.
+        gateway: GatewayId,
+        /// The limit that passed.
+        timeout_ms: u64,
+    },
+    /// The connection broke, or what came is no answer.
+    #[error("gateway {gateway} failed: {reason}")]
+    Failed {
+        /// Which.
+        gateway: GatewayId,
+        /// What happened.
+        reason: String,
+        /// Whether the call may have reached the upstream.
+        sent: bool,
+    },
+}

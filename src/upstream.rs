@@ -1,0 +1,6 @@
+//! Live links to gateways: connections, eras, sessions, processes, health.
+//! Everything above sees [`Gateways`](gateways::Gateways); each kind of link is one [`Transport`].
+//! An upstream never learns of a client more than what the client declared, and never gets a client's credentials.
+
+pub mod outgoing;
+pub mod transport;
