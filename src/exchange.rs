@@ -13,6 +13,7 @@ use crate::protocol::error::RpcError;
 use crate::protocol::json::Raw;
 use crate::protocol::message::{Notification, Request, Response};
 use crate::protocol::meta::LogLevel;
+use crate::protocol::method::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// Which of a principal's conversations a call belongs to: upstream state is never shared beyond it.
@@ -39,6 +40,34 @@ pub struct Client {
     pub info: Option<Raw>,
     /// Takes what an upstream says outside of any call; `None` where the client could not hear it.
     pub outbox: Option<Outbox>,
+}
+
+impl Client {
+    /// Tells whether the client declared that it answers such a question (elicitation by its mode, sampling with
+    /// tools by its own sub-capability). An upstream's question that it cannot answer is refused, never passed on.
+    #[must_use]
+    pub fn can_answer(&self, question: &Request) -> bool {
+        let Ok(declared) = self.capabilities.object() else {
+            return false;
+        };
+        let params = question.params.as_ref();
+        match question.method {
+            Method::RootsList => declared.has("roots"),
+            Method::SamplingCreateMessage => declared.object("sampling").is_some_and(|sampling| {
+                sampling.has("tools") || !params.is_some_and(|params| params.has("tools"))
+            }),
+            Method::ElicitationCreate => declared.object("elicitation").is_some_and(|elicitation| {
+                let by_url = params.and_then(|params| params.string("mode")).as_deref() == Some("url");
+                // An empty object is the form mode of 2025-06-18.
+                if by_url {
+                    elicitation.has("url")
+                } else {
+                    elicitation.has("form") || !elicitation.has("url")
+                }
+            }),
+            _ => false,
+        }
+    }
 }
 
 /// Takes notifications that belong to no call: resource updates, log messages outside of calls, the end of a url

@@ -85,21 +85,41 @@ impl Item {
     /// Reads one entry of a list.
     pub fn read(kind: Kind, raw: Raw) -> Result<Self, ItemError> {
         let members = raw.object().map_err(|_| ItemError::Unnamed(kind.key()))?;
-        let own = members.string(kind.key()).filter(|name| !name.is_empty()).ok_or(ItemError::Unnamed(kind.key()))?;
-        let name_max = if matches!(kind, Kind::Tool | Kind::Prompt) { NAME_BYTES_MAX } else { URI_BYTES_MAX };
+        let own = members
+            .string(kind.key())
+            .filter(|name| !name.is_empty())
+            .ok_or(ItemError::Unnamed(kind.key()))?;
+        let name_max = if matches!(kind, Kind::Tool | Kind::Prompt) {
+            NAME_BYTES_MAX
+        } else {
+            URI_BYTES_MAX
+        };
         if own.len() > name_max || raw.as_bytes().len() > LIST_ITEM_BYTES_MAX {
             return Err(ItemError::TooLarge(own.chars().take(64).collect()));
         }
         let (mut headers, mut repeatable) = (Vec::new(), false);
         if kind == Kind::Tool {
-            let schema = members.get("inputSchema").filter(|schema| schema.as_str().starts_with('{'));
+            let schema = members
+                .get("inputSchema")
+                .filter(|schema| schema.as_str().starts_with('{'));
             let schema = schema.ok_or_else(|| ItemError::NoInputSchema(own.clone()))?;
-            headers = param_headers::annotated(&schema)
-                .map_err(|source| ItemError::Annotation { name: own.clone(), source })?;
-            let hint = |key| members.object("annotations").and_then(|hints| hints.get(key)?.bool());
+            headers = param_headers::annotated(&schema).map_err(|source| ItemError::Annotation {
+                name: own.clone(),
+                source,
+            })?;
+            let hint = |key| {
+                members
+                    .object("annotations")
+                    .and_then(|hints| hints.get(key)?.bool())
+            };
             repeatable = hint("readOnlyHint") == Some(true) || hint("idempotentHint") == Some(true);
         }
-        Ok(Self { own: own.into(), raw, param_headers: headers.into(), repeatable })
+        Ok(Self {
+            own: own.into(),
+            raw,
+            param_headers: headers.into(),
+            repeatable,
+        })
     }
 }
 

@@ -15,8 +15,12 @@ use crate::protocol::splice::Splice;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// What only a modern request carries.
-const MODERN_META: [&str; 4] =
-    [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO, meta::LOG_LEVEL];
+const MODERN_META: [&str; 4] = [
+    meta::PROTOCOL_VERSION,
+    meta::CLIENT_CAPABILITIES,
+    meta::CLIENT_INFO,
+    meta::LOG_LEVEL,
+];
 const MODERN_PARAMS: [&str; 2] = ["inputResponses", "requestState"];
 
 /// Ids that replace the client's where a link is shared by several clients. `None` leaves the client's own.
@@ -54,7 +58,9 @@ pub fn modern(route: &Route, call: &Call, mapped: &Mapped) -> Bytes {
     let mut splice = Splice::new(&request.raw);
     rename(&mut splice, route, &request);
     map(&mut splice, &request, mapped);
-    let (Some(params), Some(meta)) = (&request.params, &request.meta) else { return splice.done() };
+    let (Some(params), Some(meta)) = (&request.params, &request.meta) else {
+        return splice.done();
+    };
     match (&call.request_state, params.get("requestState")) {
         (Some(state), Some(sealed)) => splice.replace(&sealed, state),
         (Some(state), None) => splice.insert(params, &[("requestState", state)]),
@@ -62,10 +68,16 @@ pub fn modern(route: &Route, call: &Call, mapped: &Mapped) -> Bytes {
     }
     let mut added: Vec<(&str, Raw)> = Vec::new();
     if call.client.version.era() == Era::Legacy {
-        added.push((meta::PROTOCOL_VERSION, Raw::from(ProtocolVersion::MODERN_LATEST.as_str())));
+        added.push((
+            meta::PROTOCOL_VERSION,
+            Raw::from(ProtocolVersion::MODERN_LATEST.as_str()),
+        ));
         added.push((meta::CLIENT_CAPABILITIES, call.client.capabilities.clone()));
         added.extend(call.client.info.clone().map(|info| (meta::CLIENT_INFO, info)));
-        added.extend(call.log_level.map(|level| (meta::LOG_LEVEL, Raw::from(level.as_str()))));
+        added.extend(
+            call.log_level
+                .map(|level| (meta::LOG_LEVEL, Raw::from(level.as_str()))),
+        );
     }
     if let Some(traceparent) = &call.traceparent {
         added.push((meta::TRACEPARENT, Raw::from(traceparent.as_str())));
@@ -83,13 +95,21 @@ pub fn modern(route: &Route, call: &Call, mapped: &Mapped) -> Bytes {
 #[must_use]
 pub fn modern_headers(route: &Route, request: &Request) -> HeaderMap {
     let mut found = modern_headers_of(request.method.as_str());
-    if matches!(request.method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead) {
+    if matches!(
+        request.method,
+        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
+    ) {
         found.insert(headers::NAME, headers::encode_value(&route.own));
     }
     if !route.param_headers.is_empty()
         && let Some(arguments) = request.params.as_ref().and_then(|params| params.get("arguments"))
     {
-        found.extend(route.param_headers.iter().filter_map(|param| param.value(&arguments)));
+        found.extend(
+            route
+                .param_headers
+                .iter()
+                .filter_map(|param| param.value(&arguments)),
+        );
     }
     found
 }
@@ -111,7 +131,7 @@ pub fn modern_headers_of(method: &str) -> HeaderMap {
 pub fn own_modern_request(id: &RpcId, method: Method, params: &[(&str, Raw)], capabilities: &Raw) -> Bytes {
     let mut members = String::new();
     for (key, value) in params {
-        members.push_str(&format!(",{}:{}", Raw::from(*key).as_str(), value.as_str()));
+        members.extend([",", Raw::from(*key).as_str(), ":", value.as_str()]);
     }
     let params = format!(
         r#"{{"_meta":{{"{}":"{}","{}":{},"{}":{}}}{members}}}"#,
@@ -123,13 +143,20 @@ pub fn own_modern_request(id: &RpcId, method: Method, params: &[(&str, Raw)], ca
         implementation().as_str(),
     );
     let method = Raw::from(method.as_str());
-    Raw::parse(&Bytes::from(params)).map_or_else(|_| Bytes::new(), |params| message::request(id, &method, Some(&params)))
+    Raw::parse(&Bytes::from(params)).map_or_else(
+        |_| Bytes::new(),
+        |params| message::request(id, &method, Some(&params)),
+    )
 }
 
 /// Returns our own `Implementation` object, for what we ask and answer ourselves.
 #[must_use]
 pub fn implementation() -> Raw {
-    Raw::literal(concat!(r#"{"name":"toolgate","title":"Toolgate","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#))
+    Raw::literal(concat!(
+        r#"{"name":"toolgate","title":"Toolgate","version":""#,
+        env!("CARGO_PKG_VERSION"),
+        r#""}"#
+    ))
 }
 
 /// Puts the gateway's own name where the client wrote the exposed one.
