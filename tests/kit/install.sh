@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real servers and clients that `make run` and `make test` need into .deps of the checkout (git-ignored).
 #   tests/kit/install.sh servers    Node and Python servers and clients: what `make run` needs
-#   tests/kit/install.sh all        that and the official conformance suite with its Node 22
+#   tests/kit/install.sh all        that, the official conformance suite with its Node 22, and the rmcp client
 # Every part is pinned by a lock file and carries a stamp of it, so a second run takes no time. TOOLGATE_DEPS moves .deps.
 set -euo pipefail
 
@@ -87,12 +87,18 @@ python_part() {
   echo "$want" >"$at/.stamp"
 }
 
+rmcp_part() {
+  have cargo || die "cargo is missing: install Rust (rustup.rs)"
+  say "rmcp client: building"
+  (cd "$kit/rmcp-client" && CARGO_TARGET_DIR=$top/target/rmcp-client cargo build --quiet --locked)
+}
+
 check_tools
 mkdir -p "$deps"
 have flock && { exec 9>"$deps/.lock"; flock 9; }
 case $parts in
   servers) npm_part npm; python_part ;;
-  all) npm_part npm; python_part; npm_part suite ;;
+  all) npm_part npm; python_part; npm_part suite; rmcp_part ;;
   *) die "usage: tests/kit/install.sh servers|all" ;;
 esac
 say "ready in $deps"

@@ -16,5 +16,6 @@ for f in "${files[@]}"; do
     *package-lock.json) ! grep -n '"resolved"' "$f" || { echo "$f names a registry: npm config set omit-lockfile-registry-resolved true"; bad=1; } ;;
   esac
 done
+cargo fmt --check --manifest-path tests/kit/rmcp-client/Cargo.toml || bad=1
 [ "$bad" = 0 ] || exit 1
 echo "scripts and drivers: ${#files[@]} files looked at"
