@@ -11,6 +11,7 @@ pub mod supervisor;
 pub mod protocol;
 
 pub mod config;
+pub mod telemetry;
 
 pub mod identity;
 

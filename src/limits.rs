@@ -133,6 +133,9 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// A user id that `X-User-Id` names.
 pub const USER_ID_BYTES_MAX: usize = 128;
 
+/// Distinct tool names that become metric labels; the others are counted as `other`.
+pub const METRIC_TOOL_NAMES_MAX: usize = 500;
+
 /// Calls in flight get this long to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
