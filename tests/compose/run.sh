@@ -1,0 +1,180 @@
+#!/usr/bin/env bash
+# Builds and starts docker-compose.yml with a real engine and uses it as a client would: `make test-compose`.
+# Where no engine answers it runs one of its own (root), where no registry answers it makes the base images here, and
+# it takes away at the end what it made. Brave's API and the page that is fetched are faked inside the private networks.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+tmp=$(mktemp -d /tmp/toolgate-compose.XXXXXX)
+project=toolgate-test-$$
+say() { printf 'compose: [%3d s] %s\n' "$SECONDS" "$*"; }
+die() { say "FAILED: $*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
+
+# shellcheck source=tests/compose/engine.sh
+. tests/compose/engine.sh
+# shellcheck source=tests/compose/base-images.sh
+. tests/compose/base-images.sh
+
+TOOLGATE_KEY=$(random) MCP_FETCH_KEY=$(random) BRAVE_API_KEY=$(random)
+export TOOLGATE_KEY MCP_FETCH_KEY BRAVE_API_KEY
+export TOOLGATE_BIND=127.0.0.1 TOOLGATE_PORT
+unset PERMITTED_TOOLS
+# An .env that somebody keeps here has no say in the test.
+: >"$tmp/env"
+dc() { "${compose[@]}" --env-file "$tmp/env" -p "$project" --project-directory . -f docker-compose.yml -f tests/compose/override.yml "$@"; }
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+url() { echo "http://127.0.0.1:$TOOLGATE_PORT/mcp"; }
+check() { timeout 120 python3 tests/compose/check.py "$(url)" "$@" || die "$*"; }
+id_of() { dc ps -q "$1"; }
+health_of() { docker inspect -f '{{.State.Status}}/{{if .State.Health}}{{.State.Health.Status}}{{end}}' "$(id_of "$1")" 2>/dev/null; }
+
+# wait_for SECONDS WHAT COMMAND…: until the command succeeds.
+wait_for() {
+  local until=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@"; do
+    [ "$SECONDS" -lt "$until" ] || die "waited in vain for: $what"
+    sleep 1
+  done
+}
+
+healthy() { [ "$(health_of "$1")" = running/healthy ]; }
+wait_healthy() {
+  local service
+  for service in "$@"; do wait_for 120 "$service healthy (it is $(health_of "$service"))" healthy "$service"; done
+  say "healthy: $*"
+}
+
+finish() {
+  local code=$?
+  trap - EXIT INT TERM
+  set +e
+  if [ "$code" != 0 ] && [ -n "${compose:-}" ]; then
+    dc ps
+    timeout 60 "${compose[@]}" --env-file "$tmp/env" -p "$project" --project-directory . -f docker-compose.yml \
+      -f tests/compose/override.yml logs --no-color --tail 40
+  fi
+  if [ -n "${compose:-}" ]; then
+    dc down -v --timeout 5 >/dev/null 2>&1
+    docker rmi -f toolgate-compose-test toolgate-compose-test-brave toolgate-compose-test-fetch >/dev/null 2>&1
+    remove_base_images
+  fi
+  stop_engine
+  rm -rf "$tmp"
+  [ "$code" = 0 ] && say "passed" || say "FAILED (exit code $code)"
+  exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+have python3 || apt_install python3
+find_engine
+base_images
+
+build() {
+  say "building the images (Rust too: minutes)"
+  timeout 1800 "${compose[@]}" --env-file "$tmp/env" -p "$project" --project-directory . -f docker-compose.yml \
+    -f tests/compose/override.yml build "${proxy_args[@]}" >"$tmp/build.log" 2>&1 || { tail -n 60 "$tmp/build.log"; die "build"; }
+  say "built: $(docker image ls --format '{{.Repository}} {{.Size}}' | grep '^toolgate-compose-test' | sort | paste -s -d, | sed 's/,/, /g')"
+}
+
+needs_its_secrets() {
+  local name
+  for name in TOOLGATE_KEY MCP_FETCH_KEY BRAVE_API_KEY; do
+    if (unset "$name"; dc config) >"$tmp/config.log" 2>&1; then die "starts without $name"; fi
+    grep -q "set $name" "$tmp/config.log" || die "does not say how to set $name"
+  done
+  say "each missing secret is named before anything starts"
+}
+
+serves_both() {
+  check refused
+  say "401 without a key and with a wrong one"
+  check list brave_web_search fetch
+  check call brave_web_search '{"query": "canary"}' brave-canary
+  check call fetch '{"url": "http://fake:8080/page.html"}' fetch-canary
+  say "brave and fetch are listed and answer through one URL with one key"
+}
+
+is_closed() {
+  local service container pids
+  for service in toolgate mcp-brave mcp-fetch; do
+    container=$(id_of "$service")
+    [ "$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}}' "$container")" = true ] || die "$service: root is writable"
+    # Every process of the container: not root, no capability, no way to gain one.
+    docker exec "$container" sh -c '! touch /probe 2>/dev/null && touch /tmp/probe && rm /tmp/probe' || die "$service: the root can be written, or /tmp not"
+    docker exec "$container" sh -c 'cat /proc/[0-9]*/status 2>/dev/null' >"$tmp/status"
+    pids=$(grep -c '^Uid:' "$tmp/status")
+    [ "$(awk '/^Uid:/ && $2 && $3 && $4 && $5' "$tmp/status" | wc -l)" = "$pids" ] || die "$service: a process is root"
+    [ "$(grep -c '^CapEff:[[:space:]]*0*$' "$tmp/status")" = "$pids" ] || die "$service: a process has capabilities"
+    [ "$(grep -c '^NoNewPrivs:[[:space:]]*1$' "$tmp/status")" = "$pids" ] || die "$service: no-new-privileges is not in force"
+  done
+  say "no service runs as root, has capabilities or can write its root"
+  docker exec "$(id_of toolgate)" sh -c 'touch data/probe && rm data/probe' || die "toolgate: the data volume cannot be written"
+  for service in mcp-brave mcp-fetch; do
+    [ -z "$(docker port "$(id_of "$service")")" ] || die "$service publishes a port"
+  done
+  [ "$(docker port "$(id_of toolgate)")" = "$TOOLGATE_PORT/tcp -> 127.0.0.1:$TOOLGATE_PORT" ] || die "toolgate publishes more than its port"
+  docker exec "$(id_of mcp-fetch)" node -e 'fetch("http://mcp-brave:8080/ping", { signal: AbortSignal.timeout(3000) }).then(() => process.exit(1), () => process.exit(0))' ||
+    die "mcp-fetch reaches mcp-brave"
+  say "only toolgate is published, and mcp-fetch does not reach mcp-brave"
+}
+
+health_follows_the_port() {
+  local before=$TOOLGATE_PORT
+  TOOLGATE_PORT=$(free_port)
+  dc up -d --no-build toolgate >"$tmp/up.log" 2>&1 || { cat "$tmp/up.log"; die "up with another port"; }
+  wait_healthy toolgate
+  check list brave_web_search fetch
+  if python3 -c 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2)' "$before" 2>/dev/null; then
+    die "the port before is still published"
+  fi
+  if docker exec -e "TOOLGATE_LISTEN=127.0.0.1:$before" "$(id_of toolgate)" toolgate health >/dev/null 2>&1; then
+    die "toolgate health succeeds on a port where nothing listens"
+  fi
+  say "the health check follows a changed port"
+}
+
+asked_for_the_slow_page() { dc logs --no-color fake 2>/dev/null | grep -q 'GET /slow.html'; }
+
+drains() {
+  local container call began
+  container=$(id_of toolgate)
+  timeout 60 python3 tests/compose/check.py "$(url)" call fetch '{"url": "http://fake:8080/slow.html"}' slow-canary &
+  call=$!
+  wait_for 20 "the slow page to be asked for" asked_for_the_slow_page
+  began=$SECONDS
+  dc stop toolgate >/dev/null 2>&1
+  wait "$call" || die "the call in flight was cut at SIGTERM"
+  [ "$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$container")" = "exited 0" ] ||
+    die "after SIGTERM: $(docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$container")"
+  [ $((SECONDS - began)) -lt 30 ] || die "stopping took $((SECONDS - began)) s"
+  say "SIGTERM: the call in flight was finished, exit code 0 after $((SECONDS - began)) s"
+  container=$(id_of mcp-fetch)
+  dc stop mcp-fetch >/dev/null 2>&1
+  [ "$(docker inspect -f '{{.State.ExitCode}}' "$container")" = 0 ] || die "mcp-fetch: exit code $(docker inspect -f '{{.State.ExitCode}}' "$container")"
+  say "SIGTERM: mcp-fetch and its stdio server end with exit code 0"
+}
+
+leaves_nothing() {
+  local mine=label=com.docker.compose.project=$project left
+  dc down -v --timeout 10 >/dev/null 2>&1 || die "down -v"
+  left=$(docker ps -aq --filter "$mine"; docker network ls -q --filter "$mine"; docker volume ls -q --filter "$mine")
+  [ -z "$left" ] || die "down -v left $left"
+  say "down -v leaves no container, network or volume"
+}
+
+TOOLGATE_PORT=$(free_port)
+needs_its_secrets
+build
+dc up -d --no-build >"$tmp/up.log" 2>&1 || { cat "$tmp/up.log"; die "up"; }
+wait_healthy mcp-brave mcp-fetch toolgate
+serves_both
+is_closed
+health_follows_the_port
+drains
+leaves_nothing
