@@ -2,5 +2,8 @@
 //! Everything above sees [`Gateways`](gateways::Gateways); each kind of link is one [`Transport`].
 //! An upstream never learns of a client more than what the client declared, and never gets a client's credentials.
 
+pub mod handshake;
+pub mod incoming;
+pub mod lists;
 pub mod outgoing;
 pub mod transport;

@@ -90,6 +90,20 @@ impl Splice {
         }
     }
 
+    /// Takes members out of an object and puts new ones at its front, which [`Self::remove`] and [`Self::insert`]
+    /// cannot do together. The new keys must be among the removed ones or not there.
+    pub fn rework(&mut self, object: &Object, removed: &[&str], added: &[(&str, &Raw)]) {
+        let kept = object.keys().any(|key| !removed.contains(&&*key));
+        let before = self.edits.len();
+        self.insert(object, added);
+        if !kept && let Some((_, text)) = self.edits.get_mut(before) {
+            *text = text
+                .strip_suffix(b",")
+                .map_or_else(|| text.clone(), |text| text.to_vec().into());
+        }
+        self.remove(object, removed);
+    }
+
     /// Returns the edited text; the text itself, not copied, when nothing was edited.
     #[must_use]
     pub fn done(mut self) -> Bytes {
@@ -167,11 +181,17 @@ mod tests {
             let doomed: Vec<String> =
                 kept.iter().enumerate().filter(|(_, keep)| !**keep).map(|(n, _)| format!("k{n}")).collect();
             let doomed: Vec<&str> = doomed.iter().map(String::as_str).collect();
-            let out = edited(&format!("{{ {} }}", text.join(" , ")), |s, o| s.remove(o, &doomed));
+            let text = format!("{{ {} }}", text.join(" , "));
+            let seven = Raw::from(7);
+            let added = edited(&text, |s, o| s.rework(o, &doomed, &[("new", &seven)]));
+            prop_assert_eq!(raw(&added).object().unwrap().get("new"), Some(seven));
+            let out = edited(&text, |s, o| s.remove(o, &doomed));
             let left = raw(&out).object().unwrap();
             let want: Vec<String> =
                 kept.iter().enumerate().filter(|(_, keep)| **keep).map(|(n, _)| format!("k{n}")).collect();
-            prop_assert_eq!(left.keys().collect::<Vec<_>>(), want);
+            prop_assert_eq!(left.keys().collect::<Vec<_>>(), want.clone());
+            let added = raw(&added).object().unwrap();
+            prop_assert_eq!(added.keys().skip(1).collect::<Vec<_>>(), want);
         }
     }
 }

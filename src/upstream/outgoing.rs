@@ -35,18 +35,22 @@ pub struct Mapped {
 /// Writes the message for a legacy upstream.
 #[must_use]
 pub fn legacy(route: &Route, call: &Call, mapped: &Mapped) -> Bytes {
-    let request = &call.request;
+    let with_meta = call.traceparent.as_ref().map(|_| with_meta(&call.request));
+    let request = with_meta.as_ref().unwrap_or(&call.request);
     let mut splice = Splice::new(&request.raw);
     rename(&mut splice, route, request);
     map(&mut splice, request, mapped);
     if let Some(params) = &request.params {
         splice.remove(params, &MODERN_PARAMS);
     }
-    if let Some(meta) = &request.meta {
-        splice.remove(meta, &MODERN_META);
-        if let Some(traceparent) = &call.traceparent {
-            splice.set(meta, meta::TRACEPARENT, &Raw::from(traceparent.as_str()));
+    match (&request.meta, &call.traceparent) {
+        (Some(meta), Some(traceparent)) => {
+            let removed: Vec<&str> = MODERN_META.into_iter().chain([meta::TRACEPARENT]).collect();
+            let traceparent = Raw::from(traceparent.as_str());
+            splice.rework(meta, &removed, &[(meta::TRACEPARENT, &traceparent)]);
         }
+        (Some(meta), None) => splice.remove(meta, &MODERN_META),
+        (None, _) => {}
     }
     splice.done()
 }
