@@ -1,5 +1,36 @@
 //! The configuration: what a validated `gateways.toml`, environment and flags come to.
-//! These are plain values; [`load`](crate::config) reads and checks them before anything binds.
+//! These are plain values; [`load`](fn@load) makes and checks them before anything binds, [`watch`](fn@watch) makes
+//! them again when the file changes. Layers are pure functions of their inputs; only [`Sources`] reads the process's
+//! environment. Secrets are never printed, not in errors either.
+
+mod check;
+mod diff;
+mod environment;
+mod expand;
+mod file;
+pub mod keys;
+mod layer;
+mod load;
+mod nearest;
+mod problem;
+mod raw;
+mod shown;
+mod sources;
+mod watch;
+
+pub use diff::{Diff, diff};
+pub use environment::{CONFIG_VARIABLE, KEY_VARIABLE};
+pub use expand::ReadFile;
+pub use file::File;
+pub use load::{Disabled, Loaded, listen_address, load};
+pub use problem::{ConfigErrors, Place, Problem};
+pub use sources::{FILE_DEFAULT, Flags, Sources, environment};
+pub use watch::watch;
+
+/// Where we listen unless told otherwise.
+pub const LISTEN: &str = "127.0.0.1:8080";
+/// The user of `TOOLGATE_KEY`, and the one user when there is no `[auth]`.
+pub const LOCAL_USER: &str = "local";
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

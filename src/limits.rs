@@ -136,6 +136,19 @@ pub const USER_ID_BYTES_MAX: usize = 128;
 /// Distinct tool names that become metric labels; the others are counted as `other`.
 pub const METRIC_TOOL_NAMES_MAX: usize = 500;
 
+/// The configuration file, or one file that `${file:…}` names.
+pub const CONFIG_FILE_BYTES_MAX: usize = MIB;
+/// Gateways of one configuration.
+pub const GATEWAYS_MAX: usize = 256;
+/// A gateway's name: it stands before `__` in exposed names of at most 64 characters.
+pub const GATEWAY_NAME_BYTES_MAX: usize = 32;
+/// The configuration file is looked at this often; looking is one `stat`.
+pub const CONFIG_POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// A changed file must stand still for this long before it is read: editors write in pieces.
+pub const CONFIG_SETTLE: Duration = Duration::from_millis(200);
+/// `toolgate health` gives up after this.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Calls in flight get this long to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -1,0 +1,298 @@
+//! Every key of `gateways.toml`: type, default and meaning. The file is checked against this table,
+//! and `docs/configuration.md` is this table as text (a test keeps both equal to the types).
+
+use std::fmt::Write as _;
+
+use crate::limits;
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The path; `*` stands for a gateway's name, `[]` for the entries of a list.
+    pub path: &'static str,
+    /// What the value may be.
+    pub kind: Kind,
+    /// What holds when the key is absent, for people.
+    pub default: Default,
+    /// What it does, in one or two sentences.
+    pub meaning: &'static str,
+}
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number within bounds.
+    Number {
+        /// The least.
+        min: u64,
+        /// The greatest.
+        max: u64,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of strings.
+    Texts,
+    /// A table of strings.
+    TextTable,
+    /// A string or a list of strings.
+    Command,
+}
+
+impl Kind {
+    /// Says what would be right, for error texts and the reference.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "a string".to_owned(),
+            Self::Flag => "true or false".to_owned(),
+            Self::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Choice(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                words.join(" or ")
+            }
+            Self::Texts => "a list of strings".to_owned(),
+            Self::TextTable => "a table of strings".to_owned(),
+            Self::Command => "a list of strings, or a string".to_owned(),
+        }
+    }
+}
+
+/// What holds when a key is absent.
+#[derive(Clone, Copy, Debug)]
+pub enum Default {
+    /// Nothing; the meaning says what follows.
+    Absent,
+    /// A text.
+    Text(&'static str),
+    /// A number of [`crate::limits`].
+    Number(usize),
+    /// A duration of [`crate::limits`], written in milliseconds.
+    Ms(std::time::Duration),
+}
+
+impl Default {
+    /// Says the default, for the reference.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Absent => String::new(),
+            Self::Text(text) => format!("`{text}`"),
+            Self::Number(number) => format!("`{number}`"),
+            Self::Ms(duration) => format!("`{}`", duration.as_millis()),
+        }
+    }
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const HOUR_MS: u64 = 60 * 60 * 1000;
+const MILLION: u64 = 1_000_000;
+
+const fn key(path: &'static str, kind: Kind, default: Default, meaning: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        meaning,
+    }
+}
+
+const fn number(path: &'static str, bounds: (u64, u64), default: usize, meaning: &'static str) -> Key {
+    let kind = Kind::Number {
+        min: bounds.0,
+        max: bounds.1,
+    };
+    key(path, kind, Default::Number(default), meaning)
+}
+
+const fn duration(
+    path: &'static str,
+    bounds: (u64, u64),
+    default: std::time::Duration,
+    meaning: &'static str,
+) -> Key {
+    let kind = Kind::Number {
+        min: bounds.0,
+        max: bounds.1,
+    };
+    key(path, kind, Default::Ms(default), meaning)
+}
+
+/// The words of `transport`.
+pub(super) const TRANSPORTS: &[&str] = &["http", "sse", "stdio"];
+/// The words of `era`.
+pub(super) const ERAS: &[&str] = &["auto", "legacy", "modern"];
+/// The words of `processes`.
+pub(super) const PROCESSES: &[&str] = &["shared", "per_user", "per_session"];
+/// The words of `prefix`.
+pub(super) const PREFIXES: &[&str] = &["never", "on_conflict", "always"];
+/// The words of `names`.
+pub(super) const NAMES: &[&str] = &["portable", "as_is"];
+/// The words of `log.format`.
+pub(super) const LOG_FORMATS: &[&str] = &["json", "pretty"];
+
+/// All keys, in the order of the reference.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("server.listen", Kind::Text, Default::Text("127.0.0.1:8080"), "Address and port to serve on. Another address than loopback needs `[auth]`. Port 0 takes any free one. Environment: `TOOLGATE_LISTEN`; flag: `--listen`."),
+    key("server.public_url", Kind::Text, Default::Absent, "The URL under which clients reach Toolgate, when that differs from `listen`. Environment: `TOOLGATE_PUBLIC_URL`."),
+    key("server.allowed_origins", Kind::Texts, Default::Text("[]"), "`Origin` values that web pages may send, beside loopback and `public_url`. Environment: `TOOLGATE_ALLOWED_ORIGINS` (comma-separated)."),
+    key("server.allowed_hosts", Kind::Texts, Default::Text("[]"), "`Host` values that are served, beside loopback, the listen address and `public_url`; `*` admits any. Environment: `TOOLGATE_ALLOWED_HOSTS` (comma-separated)."),
+    duration("server.drain_timeout_ms", (0, HOUR_MS), limits::DRAIN_TIMEOUT, "How long calls in flight may go on after SIGTERM. Environment: `TOOLGATE_DRAIN_TIMEOUT_MS`."),
+
+    key("auth.keys[].user", Kind::Text, Default::Absent, "Whom the key stands for. Required."),
+    key("auth.keys[].key", Kind::Text, Default::Absent, "The key itself, best as `${VAR}` or `${file:…}`. Either this or `key_sha256`. Environment: `TOOLGATE_KEY` adds one key of user `local`."),
+    key("auth.keys[].key_sha256", Kind::Text, Default::Absent, "The key's SHA-256 as 64 hex digits, from `toolgate keys hash` or `toolgate keys new`."),
+    key("auth.keys[].acts_for_users", Kind::Flag, Default::Text("false"), "Whether the key may name another user in `X-User-Id`."),
+    key("auth.keys[].tools", Kind::Texts, Default::Absent, "Globs over exposed names that this key may use. Absent: all."),
+
+    key("tools.permitted", Kind::Texts, Default::Absent, "Globs over exposed names that anybody may use. Absent: all. Environment: `PERMITTED_TOOLS` (JSON array or comma-separated)."),
+    key("tools.prefix", Kind::Choice(PREFIXES), Default::Text("on_conflict"), "When an exposed name is `gateway__tool` rather than `tool`."),
+    key("tools.names", Kind::Choice(NAMES), Default::Text("portable"), "`portable` maps names to `[A-Za-z0-9_-]`, at most 64 characters, which every client accepts; `as_is` leaves them."),
+
+    key("log.level", Kind::Text, Default::Text("info"), "A level (`error`, `warn`, `info`, `debug`, `trace`, `off`) or a `tracing` filter such as `info,toolgate=debug`. Environment: `TOOLGATE_LOG`; flag: `--log`."),
+    key("log.format", Kind::Choice(LOG_FORMATS), Default::Absent, "Absent: `pretty` on a terminal, `json` otherwise. Environment: `TOOLGATE_LOG_FORMAT`."),
+
+    key("telemetry.otlp_endpoint", Kind::Text, Default::Absent, "Where traces go, OTLP over HTTP, such as `http://collector:4318`. Absent: nowhere. Environment: `OTEL_EXPORTER_OTLP_ENDPOINT`."),
+
+    number("limits.request_body_bytes_max", (1024, 64 * MILLION), limits::REQUEST_BODY_BYTES_MAX, "A client's request body; a larger one gets 413."),
+    number("limits.upstream_result_bytes_max", (1024, limits::UPSTREAM_RESULT_BYTES_MAX as u64), limits::UPSTREAM_RESULT_BYTES_MAX, "One message of a gateway."),
+    number("limits.connections_max", (1, MILLION), limits::CONNECTIONS_MAX, "Open client connections."),
+    number("limits.in_flight_max", (1, MILLION), limits::IN_FLIGHT_MAX, "Requests that are being answered, over all users."),
+    number("limits.in_flight_per_user_max", (1, MILLION), limits::IN_FLIGHT_PER_USER_MAX, "Calls of one user that are being answered."),
+    number("limits.sessions_per_user_max", (1, MILLION), limits::SESSIONS_PER_USER_MAX, "Sessions of one user."),
+    number("limits.sessions_max", (1, MILLION), limits::SESSIONS_MAX, "Sessions of all users."),
+    duration("limits.session_idle_max_ms", (1_000, 30 * DAY_MS), limits::SESSION_IDLE_MAX, "A session without a request or an open stream ends after this."),
+    duration("limits.session_age_max_ms", (1_000, 365 * DAY_MS), limits::SESSION_AGE_MAX, "A session ends after this, however busy."),
+    number("limits.stdio_processes_max", (1, 10_000), limits::STDIO_PROCESSES_MAX, "Processes of all gateways with a `command`."),
+    number("limits.page_items_max", (1, 10_000), limits::PAGE_ITEMS_MAX, "Entries of one page of a list."),
+    duration("limits.question_timeout_ms", (1_000, DAY_MS), limits::QUESTION_TIMEOUT, "How long a gateway's question to the user waits for the answer."),
+
+    key("gateways.*.url", Kind::Text, Default::Absent, "The MCP endpoint of the gateway. Either this or `command`. Environment: `MCP_<NAME>_URL`, or `MCP_GATEWAY_URLS` (comma-separated, names from the hosts)."),
+    key("gateways.*.command", Kind::Command, Default::Absent, "The program to run and its arguments, as a list; no shell reads it. Or the program alone, with `args`."),
+    key("gateways.*.args", Kind::Texts, Default::Text("[]"), "Arguments, when `command` is a string."),
+    key("gateways.*.transport", Kind::Choice(TRANSPORTS), Default::Absent, "Absent: `stdio` with a `command`, `sse` (the transport of 2024-11-05) when the path of `url` ends in `/sse`, `http` (Streamable HTTP) otherwise."),
+    key("gateways.*.headers", Kind::TextTable, Default::Text("{}"), "Headers of every request to `url`. Values are never printed."),
+    key("gateways.*.era", Kind::Choice(ERAS), Default::Text("auto"), "Which revisions of MCP to speak: `legacy` (2025-11-25 and before), `modern` (2026-07-28), or what probing finds."),
+    key("gateways.*.env", Kind::TextTable, Default::Text("{}"), "Variables set for the process of `command`. Values are never printed."),
+    key("gateways.*.env_pass", Kind::Texts, Default::Text("[]"), "Names of variables that the process takes from Toolgate's own environment, beside `PATH`, `HOME`, `LANG` and their like."),
+    key("gateways.*.cwd", Kind::Text, Default::Absent, "Working directory of the process. Absent: Toolgate's own."),
+    key("gateways.*.processes", Kind::Choice(PROCESSES), Default::Text("shared"), "Who shares a process: everybody, the sessions of one user, or nobody."),
+    duration("gateways.*.timeout_ms", (100, DAY_MS), limits::CALL_TIMEOUT, "A whole call."),
+    number("gateways.*.in_flight_max", (1, MILLION), limits::IN_FLIGHT_PER_GATEWAY_MAX, "Calls that the gateway works on at a time."),
+    key("gateways.*.required", Kind::Flag, Default::Text("false"), "Whether `/readyz` waits for this gateway's first list."),
+    key("gateways.*.allow", Kind::Texts, Default::Absent, "Globs over the gateway's own tool names. Absent: all."),
+    key("gateways.*.deny", Kind::Texts, Default::Text("[]"), "Globs over the gateway's own tool names; wins over `allow`."),
+    key("gateways.*.rename", Kind::TextTable, Default::Text("{}"), "Own name = exposed name. The exposed name is taken as it stands."),
+    key("gateways.*.prefix", Kind::Choice(PREFIXES), Default::Absent, "Overrides `tools.prefix` for this gateway."),
+    key("gateways.*.enabled", Kind::Flag, Default::Text("true"), "`false`: as if the gateway were not there."),
+    key("gateways.*.enabled_if_env", Kind::Text, Default::Absent, "The gateway is there only when this variable is set and not empty."),
+];
+
+/// Keys that are not there yet: said clearly rather than called unknown.
+pub(super) const LATER: &[(&str, &str)] = &[
+    (
+        "server.store",
+        "is not supported by this version, which keeps its state in memory; remove the key",
+    ),
+    (
+        "gateways.*.kind",
+        "is not supported by this version (kind = \"composio\" will come); give the gateway a `url` or a `command`",
+    ),
+];
+
+/// Returns the key with this path.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// What stands under a path of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One value.
+    Leaf(Kind),
+    /// A table with keys of its own.
+    Table,
+    /// A list of tables.
+    List,
+    /// Nothing: the key does not exist.
+    Unknown,
+}
+
+/// Returns what stands under a path.
+pub(super) fn shape(path: &str) -> Shape {
+    if let Some(key) = find(path) {
+        return Shape::Leaf(key.kind);
+    }
+    let below = |suffix: &str| {
+        KEYS.iter().any(|key| {
+            key.path
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with(suffix))
+        })
+    };
+    if below(".") {
+        Shape::Table
+    } else if below("[].") {
+        Shape::List
+    } else {
+        Shape::Unknown
+    }
+}
+
+/// Returns the names of the keys directly under a path, in order; the empty path is the top.
+pub(super) fn children(path: &str) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for key in KEYS {
+        let rest = if path.is_empty() {
+            Some(key.path)
+        } else {
+            key.path
+                .strip_prefix(path)
+                .and_then(|rest| rest.strip_prefix('.'))
+        };
+        let Some(name) = rest.and_then(|rest| rest.split(['.', '[']).next()) else {
+            continue;
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Returns the reference as Markdown: one table for each section.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for key in KEYS {
+        let Some((table, name)) = key.path.rsplit_once('.') else {
+            continue;
+        };
+        if table != section {
+            section = table;
+            let title = match table {
+                "auth.keys[]" => "[auth] keys = [{ … }]".to_owned(),
+                "gateways.*" => "[gateways.<name>]".to_owned(),
+                _ => format!("[{table}]"),
+            };
+            let _ = write!(
+                text,
+                "\n### `{title}`\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
+            );
+        }
+        let _ = writeln!(
+            text,
+            "| `{name}` | {} | {} | {} |",
+            key.kind.describe(),
+            key.default.describe(),
+            key.meaning
+        );
+    }
+    text
+}
