@@ -87,7 +87,7 @@ async fn reload(sources: &Sources, sender: &watch::Sender<Arc<Config>>) {
             }
         }
         Err(error) => {
-            tracing::error!(%error, "the configuration could not be read; going on with the old one")
+            tracing::error!(%error, "the configuration could not be read; going on with the old one");
         }
     }
 }

@@ -88,7 +88,10 @@ impl Checker<'_> {
                     return None;
                 }
                 if key.len() > KEY_BYTES_MAX {
-                    self.problem(&format!("{path}.key"), format!("is longer than {KEY_BYTES_MAX} bytes"));
+                    self.problem(
+                        &format!("{path}.key"),
+                        format!("is longer than {KEY_BYTES_MAX} bytes"),
+                    );
                     return None;
                 }
                 if key.len() < KEY_BYTES_MIN {
