@@ -102,6 +102,22 @@ pub const LIST_POLL_INTERVAL_MIN: Duration = Duration::from_secs(5);
 
 /// stdio processes of all gateways.
 pub const STDIO_PROCESSES_MAX: usize = 32;
+/// A stdio server gets this long to end by itself after its stdin was closed, before it is told to.
+pub const STDIO_CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// A stdio server and its descendants get this long after SIGTERM before they are killed.
+pub const STDIO_TERM_GRACE: Duration = Duration::from_secs(2);
+/// Lines of a stdio server's stdout that are no messages; a server that writes more is ended.
+pub const STDIO_GARBAGE_LINES_MAX: usize = 1_000;
+/// Lines of a stdio server's stderr that go into the log in one second; the others are counted.
+pub const STDERR_LINES_PER_SECOND_MAX: usize = 50;
+/// The last lines of stderr that are kept, to name the reason when a server ends.
+pub const STDERR_TAIL_LINES: usize = 8;
+/// The first wait before a lost process or connection is opened anew; doubled each time.
+pub const RECONNECT_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The longest wait before a lost process or connection is opened anew.
+pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_mins(1);
+/// A process or connection that held for this long starts its waits from the shortest again.
+pub const RECONNECT_HEALTHY_AFTER: Duration = Duration::from_mins(1);
 /// A `per_user` or `per_session` process or an upstream session that nobody used for this long is ended.
 pub const UPSTREAM_SESSION_IDLE_MAX: Duration = Duration::from_mins(30);
 /// Upstream sessions of one gateway.
@@ -167,4 +183,8 @@ const _: () = assert!(
 const _: () = assert!(
     IN_FLIGHT_PER_USER_MAX < IN_FLIGHT_MAX,
     "one user cannot take every place"
+);
+const _: () = assert!(
+    RECONNECT_BACKOFF_MIN.as_millis() < RECONNECT_BACKOFF_MAX.as_millis(),
+    "waits grow"
 );

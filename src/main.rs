@@ -1,3 +1,13 @@
 //! The `toolgate` binary: hands over to [`toolgate::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+use toolgate::upstream::stdio::guard;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == guard::SUBCOMMAND) {
+        return guard::run(args);
+    }
+    ExitCode::SUCCESS
+}

@@ -6,4 +6,5 @@ pub mod handshake;
 pub mod incoming;
 pub mod lists;
 pub mod outgoing;
+pub mod stdio;
 pub mod transport;

@@ -1,0 +1,3 @@
+//! Gateways that are child processes (all revisions, Transports, "stdio").
+
+pub mod guard;
