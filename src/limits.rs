@@ -56,6 +56,22 @@ pub const STDIO_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const STARTUP_DEADLINE: Duration = Duration::from_secs(20);
 /// Answers to a question of an upstream (elicitation waits for a person).
 pub const QUESTION_TIMEOUT: Duration = Duration::from_mins(10);
+/// A whole call, however often it reports progress and however long people take to answer its questions.
+pub const CALL_AGE_MAX: Duration = Duration::from_hours(1);
+/// Events between a transport and the watch over its call: more would only let a slow reader's queue grow.
+pub const EVENTS_IN_TRANSIT_MAX: usize = 8;
+/// What an upstream is told beside calls: roots that changed, a scope that ended.
+pub const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The end of one gateway's connections, sessions and processes, once its calls are through.
+pub const LINK_END_TIMEOUT: Duration = Duration::from_secs(10);
+/// Faults of a gateway one after the other, with no answer between, that open its breaker.
+pub const BREAKER_FAULTS: u32 = 5;
+/// An open breaker lets one call try after this; it doubles with each try that fails.
+pub const BREAKER_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The back-off of a breaker grows to this: a gateway that comes back is noticed within it.
+pub const BREAKER_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// What we keep of the text of a gateway's last fault: an upstream writes it.
+pub const LAST_ERROR_BYTES_MAX: usize = 512;
 /// Questions that one call may ask.
 pub const QUESTIONS_PER_CALL_MAX: usize = 32;
 
@@ -99,6 +115,12 @@ pub const LIST_CHANGED_INTERVAL: Duration = Duration::from_secs(1);
 pub const LIST_POLL_INTERVAL: Duration = Duration::from_mins(5);
 /// No `ttlMs` makes us ask more often than this.
 pub const LIST_POLL_INTERVAL_MIN: Duration = Duration::from_secs(5);
+/// A whole look at a gateway's lists, the start of its process included: `npx` and `uvx` may download first.
+pub const LIST_TIMEOUT: Duration = Duration::from_mins(2);
+/// After a failed look at a gateway's lists the next one comes after this; it doubles with each that fails.
+pub const LIST_RETRY_MIN: Duration = Duration::from_millis(500);
+/// A gateway that is down is asked for its lists at least this often.
+pub const LIST_RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// stdio processes of all gateways.
 pub const STDIO_PROCESSES_MAX: usize = 32;
@@ -187,4 +209,12 @@ const _: () = assert!(
 const _: () = assert!(
     RECONNECT_BACKOFF_MIN.as_millis() < RECONNECT_BACKOFF_MAX.as_millis(),
     "waits grow"
+);
+const _: () = assert!(
+    CALL_TIMEOUT.as_secs() < CALL_AGE_MAX.as_secs() && QUESTION_TIMEOUT.as_secs() < CALL_AGE_MAX.as_secs(),
+    "a call may outlive one silence and one question"
+);
+const _: () = assert!(
+    BREAKER_BACKOFF_MIN.as_secs() < BREAKER_BACKOFF_MAX.as_secs(),
+    "a breaker's back-off grows"
 );

@@ -1,8 +1,11 @@
 //! Live links to gateways: connections, eras, sessions, processes, health.
-//! Everything above sees [`Gateways`](gateways::Gateways); each kind of link is one [`Transport`].
+//! Everything above sees [`Gateways`](gateways::Gateways); each kind of link is one [`Transport`](transport::Transport).
 //! An upstream never learns of a client more than what the client declared, and never gets a client's credentials.
 
+pub mod backoff;
+pub mod breaker;
 pub mod handshake;
+pub mod health;
 pub mod incoming;
 pub mod lists;
 pub mod outgoing;
