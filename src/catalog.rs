@@ -1,5 +1,165 @@
 //! What all gateways offer, merged: listings in, an immutable snapshot out, swapped behind an atomic pointer.
-//! Names are given here and never shift. No I/O: upstreams publish, `inbound` and `proxy` read.
+//! Names are given here and never shift. No I/O: upstreams publish, `policy`, `proxy` and `inbound` read.
 
 pub mod listing;
+mod naming;
 pub mod route;
+pub mod snapshot;
+mod template;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use self::listing::{Kind, Listing};
+use self::naming::Claims;
+pub use self::naming::{Naming, Unnamed};
+use self::snapshot::{Builder, Snapshot};
+use crate::ids::GatewayId;
+
+/// Counts the changes of each list, so that clients can be told which one to ask for again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Of `tools/list`.
+    pub tools: u64,
+    /// Of `prompts/list`.
+    pub prompts: u64,
+    /// Of `resources/list` and `resources/templates/list`.
+    pub resources: u64,
+}
+
+/// Owns the listings of all gateways and the claims on names; hands out snapshots.
+#[derive(Debug)]
+pub struct Catalog {
+    current: ArcSwap<Snapshot>,
+    changes: watch::Sender<Changes>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    naming: Naming,
+    claims: Claims,
+    listings: HashMap<GatewayId, Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    looked: bool,
+    listing: Option<Arc<Listing>>,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::new(Naming::default())
+    }
+}
+
+impl Catalog {
+    /// Makes a catalog that knows its gateways and none of their listings.
+    #[must_use]
+    pub fn new(naming: Naming) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(Snapshot::default()),
+            changes: watch::Sender::new(Changes::default()),
+            state: Mutex::new(State {
+                naming,
+                ..State::default()
+            }),
+        }
+    }
+
+    /// Returns what is offered now. Never waits.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Tells when lists change.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Changes> {
+        self.changes.subscribe()
+    }
+
+    /// Takes a gateway's lists, in place of those that it gave before.
+    pub fn publish(&self, gateway: &GatewayId, listing: Listing) {
+        let mut state = self.state();
+        let known = state.listings.entry(gateway.clone()).or_default();
+        known.looked = true;
+        known.listing = Some(Arc::new(listing));
+        self.merge(&mut state);
+    }
+
+    /// Notes that a gateway has had its chance to answer: those behind it in the file need not wait for it any more.
+    pub fn looked(&self, gateway: &GatewayId) {
+        let mut state = self.state();
+        let known = state.listings.entry(gateway.clone()).or_default();
+        if !std::mem::replace(&mut known.looked, true) {
+            self.merge(&mut state);
+        }
+    }
+
+    /// Forgets a gateway that is no longer configured, its claims on names included.
+    pub fn remove(&self, gateway: &GatewayId) {
+        let mut state = self.state();
+        state.listings.remove(gateway);
+        state.claims.release(gateway);
+        self.merge(&mut state);
+    }
+
+    /// Takes another order of gateways or other rules for names. Changed rules give all names anew.
+    pub fn configure(&self, naming: Naming) {
+        let mut state = self.state();
+        if !state.naming.same_rules(&naming) {
+            state.claims = Claims::default();
+        }
+        state.naming = naming;
+        self.merge(&mut state);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn merge(&self, state: &mut State) {
+        let old = self.current.load();
+        let mut builder = Builder::new(old.generation() + 1);
+        let mut settled = true;
+        for gateway in &state.naming.order {
+            let known = state.listings.get(gateway);
+            if let Some(listing) = known.and_then(|known| known.listing.as_ref()) {
+                state.claims.prune(gateway, listing);
+                for kind in Kind::ALL {
+                    for item in listing.items(kind) {
+                        match state
+                            .claims
+                            .give(&state.naming, kind, gateway, &item.own, settled)
+                        {
+                            Ok(exposed) => builder.add(kind, gateway, item, exposed),
+                            Err(reason) => builder.leave_out(kind, gateway, &item.own, reason),
+                        }
+                    }
+                }
+                builder.finish_gateway(gateway, listing);
+            }
+            settled &= known.is_some_and(|known| known.looked);
+        }
+        let new = builder.build();
+        let changed = |kind| u64::from(!new.same_list(&old, kind));
+        let (tools, prompts) = (changed(Kind::Tool), changed(Kind::Prompt));
+        let resources = changed(Kind::Resource) | changed(Kind::Template);
+        drop(old);
+        self.current.store(Arc::new(new));
+        self.changes.send_if_modified(|counts| {
+            counts.tools += tools;
+            counts.prompts += prompts;
+            counts.resources += resources;
+            tools + prompts + resources > 0
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

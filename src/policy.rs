@@ -1,6 +1,79 @@
-//! Who may use what. `admit` is the only maker of a [`Permit`], and calling an upstream takes one.
-//! Refused and unknown look alike from outside. No I/O, no store.
+//! Who may use what: `[tools] permitted`, a gateway's `allow` and `deny`, a key's `tools`. One decision, made when a
+//! [`View`] is built and looked up afterwards, by list, call, read, get, complete and REST alike.
+//! [`View::admit`] is the only maker of a [`Permit`]. Refused and unknown look alike from outside; `explain` tells
+//! them apart. No I/O, no store.
 
+mod explain;
 mod permit;
+mod rules;
+mod view;
 
-pub use permit::Permit;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+
+use crate::catalog::Catalog;
+use crate::identity::{KeyLabel, Principal};
+
+pub use self::explain::Explanation;
+pub use self::permit::Permit;
+pub use self::rules::{Rule, Rules, RulesError};
+pub use self::view::View;
+
+/// Views of keys with their own `tools`; keys beyond that are served with a view made for the request.
+const VIEWS_MAX: usize = 1_024;
+
+/// Holds the rules and the views made of them.
+#[derive(Debug)]
+pub struct Policy {
+    catalog: Arc<Catalog>,
+    rules: ArcSwap<Rules>,
+    /// The view of everybody whose key restricts nothing.
+    common: ArcSwap<View>,
+    restricted: DashMap<KeyLabel, Arc<View>>,
+}
+
+impl Policy {
+    /// Starts with rules over a catalog.
+    #[must_use]
+    pub fn new(catalog: Arc<Catalog>, rules: Rules) -> Self {
+        let rules = Arc::new(rules);
+        let common = View::new(catalog.snapshot(), rules.clone(), None);
+        Self { catalog, rules: ArcSwap::new(rules), common: ArcSwap::from_pointee(common), restricted: DashMap::new() }
+    }
+
+    /// Takes other rules into use, for requests from now on.
+    pub fn replace(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+        self.restricted.clear();
+    }
+
+    /// Returns what a principal may see now. Cheap: views are made once for each state of catalog and rules.
+    #[must_use]
+    pub fn view(&self, principal: &Principal) -> Arc<View> {
+        let rules = self.rules.load();
+        let snapshot = self.catalog.snapshot();
+        let fresh = |view: &View| view.is_of(&snapshot, &rules, principal.tools());
+        let (Some(key), Some(_)) = (principal.key(), principal.tools()) else {
+            let common = self.common.load_full();
+            if fresh(&common) {
+                return common;
+            }
+            let view = Arc::new(View::new(snapshot, rules.clone(), None));
+            self.common.store(view.clone());
+            return view;
+        };
+        if let Some(view) = self.restricted.get(&key).filter(|view| fresh(view)) {
+            return view.clone();
+        }
+        let view = Arc::new(View::new(snapshot, rules.clone(), principal.tools().cloned()));
+        if self.restricted.len() < VIEWS_MAX || self.restricted.contains_key(&key) {
+            self.restricted.insert(key, view.clone());
+        }
+        view
+    }
+}
+
+#[cfg(test)]
+mod tests;

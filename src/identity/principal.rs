@@ -1,6 +1,6 @@
 //! Who calls. What belongs to a user (sessions, cursors, caches, upstream sessions) belongs to [`Principal::user`]
 //! and is sealed with [`Principal::binding`]; what a caller may *see* depends on the key as well, through its
-//! [`ToolGlobs`], so a cached view is keyed by [`Principal::view_key`].
+//! [`ToolGlobs`]: callers with the same globs share a view.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -84,13 +84,6 @@ impl Principal {
     pub fn binding(&self) -> Vec<u8> {
         [b"user:", self.user.as_str().as_bytes()].concat()
     }
-
-    /// Returns what a cached view of the catalog is kept under: the user and the key. A reload may
-    /// change what a key restricts, so views are forgotten then.
-    #[must_use]
-    pub fn view_key(&self) -> (UserId, Option<KeyLabel>) {
-        (self.user.clone(), self.key)
-    }
 }
 
 impl PartialEq for Principal {
@@ -150,5 +143,11 @@ impl ToolGlobs {
     #[must_use]
     pub fn admits(&self, exposed_name: &str) -> bool {
         self.0.is_match(exposed_name)
+    }
+
+    /// Tells whether two are the same compiled set, which makes what they admit the same.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }

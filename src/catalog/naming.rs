@@ -1,0 +1,212 @@
+//! Which name a gateway's tool goes by. A name once given stays with its gateway and its tool; a newcomer with the
+//! same name gets the prefixed one and can never take a name over. Valid for every client under `names = "portable"`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::listing::{Kind, Listing};
+use crate::config::{Config, Names, Prefix};
+use crate::ids::GatewayId;
+use crate::limits::{LIST_ITEMS_PER_GATEWAY_MAX, PORTABLE_NAME_BYTES_MAX};
+
+/// Stands between a gateway's name and its tool's.
+const SEPARATOR: &str = "__";
+/// A gateway may hold this many times its largest list in claims before those of vanished names are dropped.
+const CLAIMS_PER_GATEWAY_MAX: usize = 4 * LIST_ITEMS_PER_GATEWAY_MAX;
+const HASH_HEX_DIGITS: usize = 8;
+
+/// The order of gateways and the rules for names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Naming {
+    /// Gateways in the order of the file: earlier ones get bare names first.
+    pub order: Vec<GatewayId>,
+    prefix: Prefix,
+    names: Names,
+    prefix_of: HashMap<GatewayId, Prefix>,
+    rename: HashMap<GatewayId, BTreeMap<String, String>>,
+}
+
+/// Why something that a gateway lists has no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// Another gateway has the name, and the rules leave no other.
+    Taken,
+    /// Gateways that come first in the file have not answered yet.
+    Waiting,
+}
+
+impl Naming {
+    /// Reads the rules of a configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let gateways = &config.gateways;
+        Self {
+            order: gateways.iter().map(|gateway| gateway.name.clone()).collect(),
+            prefix: config.tools.prefix,
+            names: config.tools.names,
+            prefix_of: gateways
+                .iter()
+                .filter_map(|g| Some((g.name.clone(), g.prefix?)))
+                .collect(),
+            rename: gateways
+                .iter()
+                .filter(|gateway| !gateway.rename.is_empty())
+                .map(|gateway| (gateway.name.clone(), gateway.rename.clone()))
+                .collect(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_parts(
+        order: Vec<GatewayId>,
+        prefix: Prefix,
+        names: Names,
+        rename: HashMap<GatewayId, BTreeMap<String, String>>,
+    ) -> Self {
+        Self {
+            order,
+            prefix,
+            names,
+            prefix_of: HashMap::new(),
+            rename,
+        }
+    }
+
+    /// Tells whether names come out the same but for the order of newcomers.
+    pub(super) fn same_rules(&self, other: &Self) -> bool {
+        let rules = |naming: &Self| {
+            (
+                naming.prefix,
+                naming.names,
+                naming.prefix_of.clone(),
+                naming.rename.clone(),
+            )
+        };
+        rules(self) == rules(other)
+    }
+
+    /// Returns the names that something may get, best first.
+    fn candidates(&self, kind: Kind, gateway: &GatewayId, own: &str) -> Vec<String> {
+        if matches!(kind, Kind::Resource | Kind::Template) {
+            return vec![
+                own.to_owned(),
+                format!("gw-{}+{own}", gateway.as_str().replace('_', "-")),
+            ];
+        }
+        if let Some(given) = self.rename.get(gateway).and_then(|names| names.get(own)) {
+            return vec![given.clone()];
+        }
+        let bare = self.valid(own);
+        let prefixed = self.valid(&format!("{gateway}{SEPARATOR}{own}"));
+        let distinct = with_hash(&prefixed, own);
+        let foreign = self.order.iter().any(|other| {
+            other != gateway
+                && own
+                    .strip_prefix(other.as_str())
+                    .is_some_and(|rest| rest.starts_with(SEPARATOR))
+        });
+        match self.prefix_of.get(gateway).unwrap_or(&self.prefix) {
+            Prefix::Never => vec![bare],
+            Prefix::OnConflict if !foreign => vec![bare, prefixed, distinct],
+            Prefix::OnConflict | Prefix::Always => vec![prefixed, distinct],
+        }
+    }
+
+    fn valid(&self, name: &str) -> String {
+        if self.names == Names::AsIs {
+            return name.to_owned();
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let mapped: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+        if mapped.len() <= PORTABLE_NAME_BYTES_MAX {
+            mapped
+        } else {
+            with_hash(&mapped, name)
+        }
+    }
+}
+
+/// Cuts a name where it is too long and ends it with a hash that stays the same over restarts.
+fn with_hash(name: &str, of: &str) -> String {
+    let digest = Sha256::digest(of.as_bytes());
+    let head = digest.first_chunk::<4>().copied().unwrap_or_default();
+    let hash = format!("{:08x}", u32::from_be_bytes(head));
+    let room = PORTABLE_NAME_BYTES_MAX - HASH_HEX_DIGITS - 1;
+    let kept: String = name.chars().take(room).collect();
+    format!("{kept}_{hash}")
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Owner {
+    kind: Kind,
+    gateway: GatewayId,
+    own: Arc<str>,
+}
+
+/// Who holds which name.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    by_owner: HashMap<Owner, Arc<str>>,
+    by_name: HashMap<(Kind, Arc<str>), Owner>,
+}
+
+impl Claims {
+    /// Returns the name that something has, or gives it one; new names only once `settled`.
+    pub(super) fn give(
+        &mut self,
+        naming: &Naming,
+        kind: Kind,
+        gateway: &GatewayId,
+        own: &Arc<str>,
+        settled: bool,
+    ) -> Result<Arc<str>, Unnamed> {
+        let owner = Owner {
+            kind,
+            gateway: gateway.clone(),
+            own: own.clone(),
+        };
+        if let Some(name) = self.by_owner.get(&owner) {
+            return Ok(name.clone());
+        }
+        if !settled {
+            return Err(Unnamed::Waiting);
+        }
+        for name in naming.candidates(kind, gateway, own) {
+            let name: Arc<str> = name.into();
+            if let std::collections::hash_map::Entry::Vacant(free) = self.by_name.entry((kind, name.clone()))
+            {
+                free.insert(owner.clone());
+                self.by_owner.insert(owner, name.clone());
+                return Ok(name);
+            }
+        }
+        Err(Unnamed::Taken)
+    }
+
+    /// Gives up everything that a gateway holds.
+    pub(super) fn release(&mut self, gateway: &GatewayId) {
+        self.keep(|owner| owner.gateway != *gateway);
+    }
+
+    /// Drops claims on names that the gateway no longer lists, once they are too many.
+    pub(super) fn prune(&mut self, gateway: &GatewayId, listing: &Listing) {
+        let held = self
+            .by_owner
+            .keys()
+            .filter(|owner| owner.gateway == *gateway)
+            .count();
+        if held > CLAIMS_PER_GATEWAY_MAX {
+            self.keep(|owner| {
+                owner.gateway != *gateway
+                    || listing.items(owner.kind).iter().any(|item| item.own == owner.own)
+            });
+        }
+    }
+
+    fn keep(&mut self, keep: impl Fn(&Owner) -> bool) {
+        self.by_owner.retain(|owner, _| keep(owner));
+        self.by_name.retain(|_, owner| keep(owner));
+    }
+}

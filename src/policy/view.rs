@@ -1,0 +1,103 @@
+//! The part of one snapshot that a caller may use: the decision for every entry, and the list pages as bytes.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Bytes, BytesMut};
+
+use super::permit::Permit;
+use super::rules::{Rule, Rules};
+use crate::catalog::listing::Kind;
+use crate::catalog::route::Route;
+use crate::catalog::snapshot::{Entry, Snapshot};
+use crate::identity::{Principal, ToolGlobs};
+use crate::ids::GatewayId;
+
+/// What callers with the same restrictions may use, at one state of catalog and rules.
+#[derive(Debug)]
+pub struct View {
+    snapshot: Arc<Snapshot>,
+    rules: Arc<Rules>,
+    key: Option<ToolGlobs>,
+    /// For each tool of the snapshot whether it may be used.
+    tools: Vec<bool>,
+    /// Gateways whose prompts, resources and templates may be used.
+    gateways: HashSet<GatewayId>,
+    lists: [OnceLock<Arc<[Bytes]>>; Kind::ALL.len()],
+}
+
+impl View {
+    pub(super) fn new(snapshot: Arc<Snapshot>, rules: Arc<Rules>, key: Option<ToolGlobs>) -> Self {
+        let tools = snapshot.entries(Kind::Tool).iter().map(|entry| rules.tool(&entry.route, key.as_ref()).is_ok());
+        let tools = tools.collect();
+        let open = |gateway: &&GatewayId| rules.gateway(&snapshot, gateway, key.as_ref()).is_ok();
+        let gateways = snapshot.parts().iter().map(|part| &part.gateway).filter(open).cloned().collect();
+        Self { tools, gateways, snapshot, rules, key, lists: Default::default() }
+    }
+
+    pub(super) fn is_of(&self, snapshot: &Arc<Snapshot>, rules: &Arc<Rules>, key: Option<&ToolGlobs>) -> bool {
+        let same_key = match (&self.key, key) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => ours.is(theirs),
+            _ => false,
+        };
+        same_key && Arc::ptr_eq(&self.snapshot, snapshot) && Arc::ptr_eq(&self.rules, rules)
+    }
+
+    /// Returns the snapshot that this is a view of.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Returns the entries of a list that may be used, in their order.
+    pub fn entries(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
+        self.snapshot.entries(kind).iter().filter(|entry| self.may_use(&entry.route).is_ok())
+    }
+
+    /// Returns a list as bytes, each page the inside of a JSON array, made once for all callers of this view.
+    #[must_use]
+    pub fn pages(&self, kind: Kind, page_items_max: usize) -> Arc<[Bytes]> {
+        let prepared = Kind::ALL.iter().position(|other| *other == kind).and_then(|index| self.lists.get(index));
+        let make = || {
+            let entries: Vec<&Entry> = self.entries(kind).collect();
+            if entries.is_empty() {
+                return Arc::from([Bytes::new()]);
+            }
+            entries.chunks(page_items_max.max(1)).map(joined).collect()
+        };
+        prepared.map_or_else(make, |prepared| prepared.get_or_init(make).clone())
+    }
+
+    /// Proves that a principal may use a route. The only maker of a [`Permit`].
+    ///
+    /// # Errors
+    /// The [`Rule`] that refuses, for the log and `explain`; callers must answer as if there were no such route.
+    pub fn admit(&self, principal: &Arc<Principal>, route: &Arc<Route>) -> Result<Permit, Rule> {
+        self.may_use(route)?;
+        Ok(Permit::new(principal.clone(), route.clone()))
+    }
+
+    /// The decision.
+    pub(super) fn may_use(&self, route: &Route) -> Result<(), Rule> {
+        if route.kind != Kind::Tool {
+            let open = self.gateways.contains(&route.gateway);
+            return if open { Ok(()) } else { Err(Rule::NoToolOfGateway) };
+        }
+        match route.index.and_then(|index| self.tools.get(index)) {
+            Some(true) => Ok(()),
+            _ => self.rules.tool(route, self.key.as_ref()),
+        }
+    }
+}
+
+fn joined(entries: &[&Entry]) -> Bytes {
+    let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.raw.as_bytes().len() + 1).sum());
+    for (index, entry) in entries.iter().enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b",");
+        }
+        out.extend_from_slice(entry.raw.as_bytes());
+    }
+    out.freeze()
+}
