@@ -116,6 +116,20 @@ pub struct Call {
 }
 
 impl Call {
+    /// Makes the same call once more, for asking another gateway.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            request: self.request.clone(),
+            client: self.client.clone(),
+            log_level: self.log_level,
+            request_state: self.request_state.clone(),
+            cancel: self.cancel.clone(),
+            events: self.events.clone(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
     /// Tells whether the client takes `input_required` as an answer and retries by itself (modern). For others
     /// the upstream side asks each question as an [`Event::Question`] and retries.
     #[must_use]

@@ -40,7 +40,12 @@ impl Policy {
     pub fn new(catalog: Arc<Catalog>, rules: Rules) -> Self {
         let rules = Arc::new(rules);
         let common = View::new(catalog.snapshot(), rules.clone(), None);
-        Self { catalog, rules: ArcSwap::new(rules), common: ArcSwap::from_pointee(common), restricted: DashMap::new() }
+        Self {
+            catalog,
+            rules: ArcSwap::new(rules),
+            common: ArcSwap::from_pointee(common),
+            restricted: DashMap::new(),
+        }
     }
 
     /// Takes other rules into use, for requests from now on.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::listing::{Item, Kind, Listing};
 use super::naming::Unnamed;
@@ -66,9 +67,12 @@ pub struct Snapshot {
     resources: List,
     templates: List,
     matchers: Vec<(Template, usize)>,
+    /// Own URI to exposed one, where they differ.
+    mapped_uris: HashMap<GatewayId, HashMap<Arc<str>, Arc<str>>>,
     parts: Vec<Part>,
     left_out: Vec<LeftOut>,
     instructions: Option<Arc<str>>,
+    ttl: Option<Duration>,
 }
 
 impl Snapshot {
@@ -139,6 +143,24 @@ impl Snapshot {
         }
         found.dedup_by(|a, b| a.gateway == b.gateway);
         found
+    }
+
+    /// Tells whether clients know some resource of a gateway under another URI than the gateway's own.
+    #[must_use]
+    pub fn maps_uris(&self, gateway: &GatewayId) -> bool {
+        self.mapped_uris.contains_key(gateway)
+    }
+
+    /// Returns the URI that clients know a gateway's own one by, when that differs.
+    #[must_use]
+    pub fn exposed_uri(&self, gateway: &GatewayId, own: &str) -> Option<&str> {
+        self.mapped_uris.get(gateway)?.get(own).map(|exposed| &**exposed)
+    }
+
+    /// Returns how long the lists stay fresh by what the gateways say; `None` when none of them says.
+    #[must_use]
+    pub fn ttl(&self) -> Option<Duration> {
+        self.ttl
     }
 
     /// Returns what is known of each gateway that has given its lists, in the order of the file.
@@ -218,6 +240,10 @@ impl Builder {
             self.snapshot
                 .matchers
                 .push((Template::parse(&exposed), self.snapshot.templates.entries.len()));
+        }
+        if kind == Kind::Resource && *item.own != *exposed {
+            let mapped = self.snapshot.mapped_uris.entry(gateway.clone()).or_default();
+            mapped.insert(item.own.clone(), exposed.clone());
         }
         let list = match kind {
             Kind::Tool => &mut self.snapshot.tools,

@@ -65,7 +65,9 @@ impl View {
                 found.push(Explanation::Renamed {
                     gateway: route.gateway.clone(),
                     exposed: route.exposed.to_string(),
-                    taken_by: snapshot.resolve(Kind::Tool, name).map(|other| other.gateway.clone()),
+                    taken_by: snapshot
+                        .resolve(Kind::Tool, name)
+                        .map(|other| other.gateway.clone()),
                 });
             }
         }

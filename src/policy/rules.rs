@@ -70,15 +70,28 @@ impl Rules {
     /// # Errors
     /// [`RulesError`] for the first glob that cannot be read.
     pub fn of(config: &Config) -> Result<Self, RulesError> {
-        let permitted = config.tools.permitted.as_deref().map(|globs| compile("[tools] permitted", globs));
+        let permitted = config
+            .tools
+            .permitted
+            .as_deref()
+            .map(|globs| compile("[tools] permitted", globs));
         let mut gateways = HashMap::new();
         for gateway in &config.gateways {
             let setting = |key| format!("[gateways.{}] {key}", gateway.name);
-            let allow = gateway.allow.as_deref().map(|globs| compile(&setting("allow"), globs));
-            let rules = GatewayRules { allow: allow.transpose()?, deny: compile(&setting("deny"), &gateway.deny)? };
+            let allow = gateway
+                .allow
+                .as_deref()
+                .map(|globs| compile(&setting("allow"), globs));
+            let rules = GatewayRules {
+                allow: allow.transpose()?,
+                deny: compile(&setting("deny"), &gateway.deny)?,
+            };
             gateways.insert(gateway.name.clone(), rules);
         }
-        Ok(Self { permitted: permitted.transpose()?, gateways })
+        Ok(Self {
+            permitted: permitted.transpose()?,
+            gateways,
+        })
     }
 
     /// Decides on a tool.
@@ -87,11 +100,19 @@ impl Rules {
             if rules.deny.is_match(&*route.own) {
                 return Err(Rule::Denied);
             }
-            if rules.allow.as_ref().is_some_and(|allow| !allow.is_match(&*route.own)) {
+            if rules
+                .allow
+                .as_ref()
+                .is_some_and(|allow| !allow.is_match(&*route.own))
+            {
                 return Err(Rule::NotAllowed);
             }
         }
-        if self.permitted.as_ref().is_some_and(|permitted| !permitted.is_match(&*route.exposed)) {
+        if self
+            .permitted
+            .as_ref()
+            .is_some_and(|permitted| !permitted.is_match(&*route.exposed))
+        {
             return Err(Rule::NotPermitted);
         }
         if key.is_some_and(|key| !key.admits(&route.exposed)) {
@@ -110,19 +131,32 @@ impl Rules {
     ) -> Result<(), Rule> {
         let has_tools = snapshot.part(gateway).is_some_and(|part| part.has_tools);
         if !has_tools {
-            let listed = self.gateways.get(gateway).is_some_and(|rules| rules.allow.is_some() || rules.deny.is_match(""));
+            let listed = self
+                .gateways
+                .get(gateway)
+                .is_some_and(|rules| rules.allow.is_some() || rules.deny.is_match(""));
             let open = self.permitted.is_none() && key.is_none() && !listed;
             return if open { Ok(()) } else { Err(Rule::NoToolOfGateway) };
         }
-        let mut tools = snapshot.entries(Kind::Tool).iter().filter(|entry| entry.route.gateway == *gateway);
-        if tools.any(|entry| self.tool(&entry.route, key).is_ok()) { Ok(()) } else { Err(Rule::NoToolOfGateway) }
+        let mut tools = snapshot
+            .entries(Kind::Tool)
+            .iter()
+            .filter(|entry| entry.route.gateway == *gateway);
+        if tools.any(|entry| self.tool(&entry.route, key).is_ok()) {
+            Ok(())
+        } else {
+            Err(Rule::NoToolOfGateway)
+        }
     }
 }
 
 /// Names are not paths: `*` matches any characters.
 fn compile(setting: &str, globs: &[String]) -> Result<GlobSet, RulesError> {
     let mut set = GlobSetBuilder::new();
-    let failed = |source| RulesError { setting: setting.to_owned(), source };
+    let failed = |source| RulesError {
+        setting: setting.to_owned(),
+        source,
+    };
     for glob in globs {
         set.add(Glob::new(glob).map_err(failed)?);
     }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
@@ -24,12 +26,24 @@ url = "http://docs.example/mcp"
 "#;
 
 fn config() -> config::Config {
-    config::for_test(FILE)
+    let file = config::File {
+        name: "gateways.toml".to_owned(),
+        text: FILE.to_owned(),
+    };
+    let sources = config::Sources::new(Some(file), BTreeMap::new(), config::Flags::default());
+    config::load(&sources).unwrap().config
 }
 
 fn item(kind: Kind, name: &str) -> Item {
-    let text = format!(r#"{{"{}":"{name}","name":"{name}","inputSchema":{{}}}}"#, kind.key())
-        .replacen(&format!(r#""name":"{name}","name":"#), r#""title":"x","name":"#, 1);
+    let text = format!(
+        r#"{{"{}":"{name}","name":"{name}","inputSchema":{{}}}}"#,
+        kind.key()
+    )
+    .replacen(
+        &format!(r#""name":"{name}","name":"#),
+        r#""title":"x","name":"#,
+        1,
+    );
     Item::read(kind, Raw::parse(&Bytes::from(text)).unwrap()).unwrap()
 }
 
@@ -40,13 +54,27 @@ fn policy() -> Policy {
     let prompts = |name| vec![item(Kind::Prompt, name)];
     catalog.publish(
         &GatewayId::new("a"),
-        Listing { tools: tools(&["a_get", "a_delete", "fetch", "hidden"]), prompts: prompts("pa"), ..Listing::default() },
+        Listing {
+            tools: tools(&["a_get", "a_delete", "fetch", "hidden"]),
+            prompts: prompts("pa"),
+            ..Listing::default()
+        },
     );
     catalog.publish(
         &GatewayId::new("b"),
-        Listing { tools: tools(&["b_read", "b_write"]), prompts: prompts("pb"), ..Listing::default() },
+        Listing {
+            tools: tools(&["b_read", "b_write"]),
+            prompts: prompts("pb"),
+            ..Listing::default()
+        },
     );
-    catalog.publish(&GatewayId::new("docs"), Listing { prompts: prompts("pd"), ..Listing::default() });
+    catalog.publish(
+        &GatewayId::new("docs"),
+        Listing {
+            prompts: prompts("pd"),
+            ..Listing::default()
+        },
+    );
     Policy::new(catalog, Rules::of(&config).unwrap())
 }
 
@@ -64,7 +92,9 @@ fn principal(tools: Option<&[&str]>) -> Arc<Principal> {
 }
 
 fn seen(view: &View, kind: Kind) -> Vec<String> {
-    view.entries(kind).map(|entry| entry.route.exposed.to_string()).collect()
+    view.entries(kind)
+        .map(|entry| entry.route.exposed.to_string())
+        .collect()
 }
 
 #[test]
@@ -73,9 +103,11 @@ fn every_rule_hides_and_refuses_alike() {
     let alice = principal(None);
     let view = policy.view(&alice);
     assert_eq!(seen(&view, Kind::Tool), ["a_get", "fetch", "b_read"]);
-    for (name, rule) in
-        [("a_delete", Rule::Denied), ("hidden", Rule::NotPermitted), ("b_write", Rule::NotAllowed)]
-    {
+    for (name, rule) in [
+        ("a_delete", Rule::Denied),
+        ("hidden", Rule::NotPermitted),
+        ("b_write", Rule::NotAllowed),
+    ] {
         let route = view.snapshot().resolve(Kind::Tool, name).unwrap();
         assert_eq!(view.admit(&alice, route).unwrap_err(), rule, "{name}");
     }
@@ -89,7 +121,11 @@ fn a_key_narrows_what_is_permitted() {
     let alice = principal(Some(&["b_*", "hidden"]));
     let view = policy.view(&alice);
     assert_eq!(seen(&view, Kind::Tool), ["b_read"], "a key never widens");
-    assert_eq!(seen(&view, Kind::Prompt), ["pb"], "prompts go with the tools of their gateway");
+    assert_eq!(
+        seen(&view, Kind::Prompt),
+        ["pb"],
+        "prompts go with the tools of their gateway"
+    );
     let route = view.snapshot().resolve(Kind::Tool, "fetch").unwrap();
     assert_eq!(view.admit(&alice, route).unwrap_err(), Rule::NotOnKey);
     let route = view.snapshot().resolve(Kind::Prompt, "pa").unwrap();
@@ -116,7 +152,10 @@ fn a_restricted_key_after_a_reload_gets_its_new_view() {
     let policy = policy();
     let before = policy.view(&principal(Some(&["fetch"])));
     let after = policy.view(&principal(Some(&["b_*"])));
-    assert_eq!((seen(&before, Kind::Tool), seen(&after, Kind::Tool)), (vec!["fetch".into()], vec!["b_read".into()]));
+    assert_eq!(
+        (seen(&before, Kind::Tool), seen(&after, Kind::Tool)),
+        (vec!["fetch".into()], vec!["b_read".into()])
+    );
 }
 
 #[test]
@@ -124,8 +163,10 @@ fn pages_are_the_bytes_of_the_entries() {
     let view = policy().view(&principal(None));
     let pages = view.pages(Kind::Tool, 2);
     assert_eq!(pages.len(), 2);
-    let all: Vec<String> =
-        view.entries(Kind::Tool).map(|entry| entry.raw.as_str().to_owned()).collect();
+    let all: Vec<String> = view
+        .entries(Kind::Tool)
+        .map(|entry| entry.raw.as_str().to_owned())
+        .collect();
     assert_eq!(pages[0], format!("{},{}", all[0], all[1]));
     assert_eq!(pages[1], all[2]);
     assert_eq!(view.pages(Kind::Resource, 2)[0], "");
@@ -134,7 +175,16 @@ fn pages_are_the_bytes_of_the_entries() {
 #[test]
 fn explain_tells_refused_from_unknown() {
     let view = policy().view(&principal(None));
-    assert!(matches!(&view.explain("fetch")[..], [Explanation::Callable { .. }]));
-    assert!(matches!(&view.explain("a_delete")[..], [Explanation::Hidden { rule: Rule::Denied, .. }]));
+    assert!(matches!(
+        &view.explain("fetch")[..],
+        [Explanation::Callable { .. }]
+    ));
+    assert!(matches!(
+        &view.explain("a_delete")[..],
+        [Explanation::Hidden {
+            rule: Rule::Denied,
+            ..
+        }]
+    ));
     assert_eq!(view.explain("nope"), [Explanation::Unknown]);
 }

@@ -28,14 +28,35 @@ pub struct View {
 
 impl View {
     pub(super) fn new(snapshot: Arc<Snapshot>, rules: Arc<Rules>, key: Option<ToolGlobs>) -> Self {
-        let tools = snapshot.entries(Kind::Tool).iter().map(|entry| rules.tool(&entry.route, key.as_ref()).is_ok());
+        let tools = snapshot
+            .entries(Kind::Tool)
+            .iter()
+            .map(|entry| rules.tool(&entry.route, key.as_ref()).is_ok());
         let tools = tools.collect();
         let open = |gateway: &&GatewayId| rules.gateway(&snapshot, gateway, key.as_ref()).is_ok();
-        let gateways = snapshot.parts().iter().map(|part| &part.gateway).filter(open).cloned().collect();
-        Self { tools, gateways, snapshot, rules, key, lists: Default::default() }
+        let gateways = snapshot
+            .parts()
+            .iter()
+            .map(|part| &part.gateway)
+            .filter(open)
+            .cloned()
+            .collect();
+        Self {
+            tools,
+            gateways,
+            snapshot,
+            rules,
+            key,
+            lists: Default::default(),
+        }
     }
 
-    pub(super) fn is_of(&self, snapshot: &Arc<Snapshot>, rules: &Arc<Rules>, key: Option<&ToolGlobs>) -> bool {
+    pub(super) fn is_of(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        rules: &Arc<Rules>,
+        key: Option<&ToolGlobs>,
+    ) -> bool {
         let same_key = match (&self.key, key) {
             (None, None) => true,
             (Some(ours), Some(theirs)) => ours.is(theirs),
@@ -52,13 +73,19 @@ impl View {
 
     /// Returns the entries of a list that may be used, in their order.
     pub fn entries(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
-        self.snapshot.entries(kind).iter().filter(|entry| self.may_use(&entry.route).is_ok())
+        self.snapshot
+            .entries(kind)
+            .iter()
+            .filter(|entry| self.may_use(&entry.route).is_ok())
     }
 
     /// Returns a list as bytes, each page the inside of a JSON array, made once for all callers of this view.
     #[must_use]
     pub fn pages(&self, kind: Kind, page_items_max: usize) -> Arc<[Bytes]> {
-        let prepared = Kind::ALL.iter().position(|other| *other == kind).and_then(|index| self.lists.get(index));
+        let prepared = Kind::ALL
+            .iter()
+            .position(|other| *other == kind)
+            .and_then(|index| self.lists.get(index));
         let make = || {
             let entries: Vec<&Entry> = self.entries(kind).collect();
             if entries.is_empty() {

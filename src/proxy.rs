@@ -1,0 +1,177 @@
+//! What a request does, once it is known who sent it and what it asks: resolve, admit, call, record.
+//! Nobody here knows an era or a transport. The only way from a client's message to an upstream.
+
+mod answer_uris;
+mod error;
+
+use std::sync::Arc;
+
+use crate::catalog::listing::Kind;
+use crate::catalog::route::Route;
+use crate::exchange::{Answer, Call, CallError, Client};
+use crate::identity::Principal;
+use crate::policy::{Permit, Policy, View};
+use crate::protocol::error::{INVALID_PARAMS, RESOURCE_NOT_FOUND_LEGACY};
+use crate::protocol::json::Object;
+use crate::protocol::message::{Outcome, Request};
+use crate::protocol::method::Method;
+use crate::upstream::gateway::Gateway;
+use crate::upstream::gateways::Gateways;
+
+pub use self::error::ProxyError;
+
+/// Gateways that are asked for a URI that nobody lists, one after the other.
+const READ_CANDIDATES_MAX: usize = 8;
+
+/// Joins policy and upstreams.
+#[derive(Debug)]
+pub struct Proxy {
+    policy: Arc<Policy>,
+    gateways: Arc<Gateways>,
+}
+
+impl Proxy {
+    /// Makes it of its two halves.
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, gateways: Arc<Gateways>) -> Self {
+        Self { policy, gateways }
+    }
+
+    /// Returns what a principal may see now.
+    #[must_use]
+    pub fn view(&self, principal: &Principal) -> Arc<View> {
+        self.policy.view(principal)
+    }
+
+    /// Returns all gateways.
+    #[must_use]
+    pub fn gateways(&self) -> &Arc<Gateways> {
+        &self.gateways
+    }
+
+    /// Carries out a request that belongs to an upstream. Cancelled by `call.cancel` or by dropping the future.
+    pub async fn call(&self, call: Call) -> Result<Answer, ProxyError> {
+        match call.request.method {
+            Method::ToolsCall => self.call_tool(call).await,
+            Method::PromptsGet => self.get_prompt(call).await,
+            Method::ResourcesRead => self.read_resource(call).await,
+            Method::Complete => self.complete(call).await,
+            _ => Err(ProxyError::UnknownMethod),
+        }
+    }
+
+    async fn call_tool(&self, call: Call) -> Result<Answer, ProxyError> {
+        let name = name_of(&call.request, "name")?;
+        let permit = self.admit(&call.client, Kind::Tool, &name)?.ok_or(ProxyError::UnknownTool(name))?;
+        self.forward(permit, call).await
+    }
+
+    async fn get_prompt(&self, call: Call) -> Result<Answer, ProxyError> {
+        let name = name_of(&call.request, "name")?;
+        let permit = self.admit(&call.client, Kind::Prompt, &name)?.ok_or(ProxyError::UnknownPrompt(name))?;
+        self.forward(permit, call).await
+    }
+
+    /// Reads from the gateway that lists the URI or has a template for it; a URI that nobody lists is asked of those
+    /// that may know it, in turn. Reading changes nothing, so asking twice does no harm.
+    async fn read_resource(&self, call: Call) -> Result<Answer, ProxyError> {
+        let uri = name_of(&call.request, "uri")?;
+        let view = self.view(&call.client.principal);
+        let routes = view.snapshot().resolve_uri(&uri);
+        let mut permits: Vec<Permit> =
+            routes.iter().filter_map(|route| view.admit(&call.client.principal, route).ok()).collect();
+        permits.truncate(READ_CANDIDATES_MAX);
+        let last = permits.pop();
+        for permit in permits {
+            match self.forward(permit, call.again()).await {
+                Ok(answer) if !is_not_found(&answer) => return Ok(answer),
+                Err(ProxyError::Call(CallError::Cancelled)) => return Err(ProxyError::Call(CallError::Cancelled)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let unknown = ProxyError::UnknownResource(uri);
+        let Some(last) = last else { return Err(unknown) };
+        let answer = self.forward(last, call).await?;
+        if is_not_found(&answer) { Err(unknown) } else { Ok(answer) }
+    }
+
+    /// Completes at the gateway that has the prompt or template which the argument belongs to.
+    async fn complete(&self, call: Call) -> Result<Answer, ProxyError> {
+        let reference = call.request.params.as_ref().and_then(|params| params.object("ref"));
+        let reference = reference.ok_or(ProxyError::InvalidParams("`ref` must be an object"))?;
+        let text = |key| reference.string(key);
+        let permit = match text("type").as_deref() {
+            Some("ref/prompt") => {
+                let name = text("name").ok_or(ProxyError::InvalidParams("`ref.name` must be a string"))?;
+                self.admit(&call.client, Kind::Prompt, &name)?.ok_or(ProxyError::UnknownPrompt(name))?
+            }
+            Some("ref/resource") => {
+                let uri = text("uri").ok_or(ProxyError::InvalidParams("`ref.uri` must be a string"))?;
+                let template = self.admit(&call.client, Kind::Template, &uri)?;
+                let permit = template.map_or_else(|| self.admit(&call.client, Kind::Resource, &uri), |permit| Ok(Some(permit)))?;
+                permit.ok_or(ProxyError::UnknownResource(uri))?
+            }
+            _ => return Err(ProxyError::InvalidParams("`ref.type` must be ref/prompt or ref/resource")),
+        };
+        self.forward(permit, call).await
+    }
+
+    /// Starts or ends telling a client's outbox of changes of a resource. Returns the routes that are watched, whose
+    /// own URIs the notifications will carry.
+    pub async fn watch_resource(
+        &self,
+        client: &Arc<Client>,
+        uri: &str,
+        wanted: bool,
+    ) -> Result<Arc<Route>, ProxyError> {
+        let view = self.view(&client.principal);
+        let unknown = || ProxyError::UnknownResource(uri.to_owned());
+        let route = view.snapshot().resolve_uri(uri).into_iter().find(|route| {
+            view.admit(&client.principal, route).is_ok()
+        });
+        let route = route.ok_or_else(unknown)?;
+        let permit = view.admit(&client.principal, &route).map_err(|_| unknown())?;
+        self.gateway(&permit)?.watch_resource(&permit, client, wanted).await?;
+        Ok(route)
+    }
+
+    /// Finds a name and proves that the client may use it. `None` for refused and unknown alike.
+    fn admit(&self, client: &Client, kind: Kind, name: &str) -> Result<Option<Permit>, ProxyError> {
+        let view = self.view(&client.principal);
+        let Some(route) = view.snapshot().resolve(kind, name) else { return Ok(None) };
+        match view.admit(&client.principal, route) {
+            Ok(permit) => Ok(Some(permit)),
+            Err(rule) => {
+                tracing::debug!(gateway.id = %route.gateway, ?rule, "refused as unknown");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn forward(&self, permit: Permit, call: Call) -> Result<Answer, ProxyError> {
+        let gateway = self.gateway(&permit)?;
+        let route = permit.route().clone();
+        let method = call.request.method;
+        let view = self.view(&call.client.principal);
+        let answer = gateway.call(permit, call).await?;
+        Ok(answer_uris::exposed(view.snapshot(), &route, method, answer))
+    }
+
+    fn gateway(&self, permit: &Permit) -> Result<Arc<Gateway>, ProxyError> {
+        let id = &permit.route().gateway;
+        let gone = || CallError::Unavailable { gateway: id.clone(), reason: "it is no longer configured".to_owned() };
+        Ok(self.gateways.get(id).ok_or_else(gone)?)
+    }
+}
+
+fn name_of(request: &Request, key: &'static str) -> Result<String, ProxyError> {
+    let wrong = if key == "uri" { "`uri` must be a string" } else { "`name` must be a string" };
+    request.params.as_ref().and_then(|params: &Object| params.string(key)).ok_or(ProxyError::InvalidParams(wrong))
+}
+
+fn is_not_found(answer: &Answer) -> bool {
+    match &answer.response.outcome {
+        Outcome::Error(error) => matches!(error.code, RESOURCE_NOT_FOUND_LEGACY | INVALID_PARAMS),
+        Outcome::Result(_) => false,
+    }
+}

@@ -1,0 +1,26 @@
+//! Why a request gets no answer of an upstream.
+
+use crate::exchange::CallError;
+
+/// Causes, as the client's request met them. `inbound` and `admin` choose code and status, each in one table.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// No such tool, or the policy hides it.
+    #[error("unknown tool: {0}")]
+    UnknownTool(String),
+    /// No such prompt, or the policy hides it.
+    #[error("unknown prompt: {0}")]
+    UnknownPrompt(String),
+    /// Nobody knows the URI, or the policy hides who does.
+    #[error("resource not found: {0}")]
+    UnknownResource(String),
+    /// Parameters that do not fit the method.
+    #[error("invalid params: {0}")]
+    InvalidParams(&'static str),
+    /// A method that no upstream is asked for.
+    #[error("method not found")]
+    UnknownMethod,
+    /// The upstream failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
