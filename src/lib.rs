@@ -22,3 +22,5 @@ pub mod policy;
 pub mod exchange;
 
 pub mod upstream;
+
+pub mod server;

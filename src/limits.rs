@@ -31,6 +31,16 @@ pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection without a request is closed after this.
 pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
+/// What one client connection buffers in each direction; more than a head.
+pub const CONNECTION_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// After our side of a connection is closed, what the client still sends is thrown away for this long,
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// and up to this many bytes, so that it can read our last answer.
+pub const LINGER_BYTES_MAX: usize = 16 * MIB;
+/// An `X-Request-Id` that we take over.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// After the operating system refused to accept a connection (no descriptors left), we try again after this.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Open client connections.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Requests that are being answered, streams included, over all clients.
@@ -190,6 +200,10 @@ pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Calls in flight get this long to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+const _: () = assert!(
+    HEADER_BYTES_MAX < CONNECTION_BUFFER_BYTES_MAX,
+    "a head fits into the buffer of its connection"
+);
 const _: () = assert!(
     SSE_LINE_BYTES_MAX < SSE_EVENT_BYTES_MAX,
     "an event holds at least one line"

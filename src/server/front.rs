@@ -1,0 +1,119 @@
+//! What every request passes, outside in. [`Front::answer`] is the order; each step says why it stands there.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use tower::ServiceExt;
+use tracing::{Instrument, Span};
+
+use super::access::Access;
+use super::held::Held;
+use super::load::{Load, MostlyWaits, Place};
+use super::{Probes, panic_guard, problem, request_id, routes};
+use crate::clock;
+use crate::ids::RequestId;
+use crate::telemetry::{Metrics, TraceContext, adopt};
+
+/// Longer paths are cut in log lines.
+const LOGGED_PATH_BYTES_MAX: usize = 256;
+
+/// A response's body, with the place that its request takes.
+pub(super) type Answer = Held<Body, Option<Place>>;
+
+/// The steps before the routes.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) access: Arc<Access>,
+    pub(super) load: Load,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) routes: Router,
+}
+
+impl Front {
+    /// Answers a request. Dropping the future abandons it.
+    pub(super) async fn answer(&self, mut request: Request) -> http::Response<Answer> {
+        // The id first: every answer below carries it, the refusals and the guard's included.
+        let id = request_id::claim(request.headers());
+        request.extensions_mut().insert(id.clone());
+
+        // The span around all the rest, so that every log line of the request has the id.
+        let span = span(&request, &id);
+        let started = clock::now();
+
+        // The panic guard around everything that could panic, inside the span, so that its own line has the id too.
+        let is_mcp = routes::is_mcp(request.uri().path());
+        let mut place = None;
+        let steps = self.admit(request, &mut place);
+        let response = panic_guard::guarded(steps, is_mcp, &id, &self.metrics)
+            .instrument(span.clone())
+            .await;
+
+        let mut response = problem::name(response, &id);
+        request_id::echo(response.headers_mut(), &id);
+        span.in_scope(|| {
+            let elapsed_ms = started.elapsed().as_millis() as u64;
+            tracing::debug!(
+                http.response.status_code = response.status().as_u16(),
+                elapsed_ms,
+                "request answered"
+            );
+        });
+        if response.extensions().get::<MostlyWaits>().is_some() {
+            place = None;
+        }
+        response.map(|body| Held::new(body, place))
+    }
+
+    async fn admit(&self, request: Request, place: &mut Option<Place>) -> Response {
+        if !Probes::is_probe(request.uri().path()) {
+            // Shedding before any work is done, so that a flood costs little. Probes pass: being busy is not being dead.
+            match self.load.take() {
+                Ok(taken) => *place = Some(taken),
+                Err(shed) => return refused(shed),
+            }
+            // Host and Origin before the key is looked at: a browser must not even learn whether a key would do.
+            // Probes pass: a prober comes by the container's address, and probes reveal nothing.
+            if let Err(foreign) = self.access.check(request.uri(), request.headers()) {
+                return refused(foreign);
+            }
+        }
+        // Authentication stands around each mounted service inside the routes: what is mounted there cannot be reached
+        // around it. Caps on bodies are kept by whoever reads them (`read_body`), since only they know the cap.
+        match self.routes.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+fn refused(problem: super::Problem) -> Response {
+    tracing::info!(
+        http.response.status_code = problem.status().as_u16(),
+        detail = problem.detail(),
+        "request refused"
+    );
+    problem.into_response()
+}
+
+fn span(request: &Request, id: &RequestId) -> Span {
+    let path = request.uri().path();
+    let path = path.get(..LOGGED_PATH_BYTES_MAX).unwrap_or(path);
+    let span = tracing::info_span!(
+        "http",
+        otel.kind = "server",
+        request.id = id.as_str(),
+        http.request.method = request.method().as_str(),
+        url.path = path,
+    );
+    let parent = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
+    if let Some(parent) = parent.and_then(TraceContext::parse) {
+        adopt(&span, &parent);
+    }
+    span
+}

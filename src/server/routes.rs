@@ -1,0 +1,99 @@
+//! Which path is whose. What is not here is 404, `/.well-known/oauth-*` above all: a client that finds OAuth metadata
+//! forgets the key that it was configured with.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use tower::Service;
+
+use super::authentication::Authenticated;
+use super::{Probes, Problem};
+use crate::identity::Identity;
+use crate::telemetry::Metrics;
+
+/// The MCP endpoint.
+const MCP: &str = "/mcp";
+/// What people configure when they are used to a slash at the end.
+const MCP_SLASH: &str = "/mcp/";
+/// REST.
+const API: &str = "/api";
+const METRICS: &str = "/metrics";
+
+/// What is served, put together by the application.
+#[derive(Debug)]
+pub struct Mounts<M> {
+    /// Answers `/mcp`.
+    pub mcp: M,
+    /// Answers below `/api`, with paths relative to it.
+    pub api: Router,
+    /// Answers probes.
+    pub probes: Probes,
+    /// Shown at `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Who may reach `/mcp`, `/api` and, unless `open_metrics`, `/metrics`.
+    pub identity: Arc<Identity>,
+    /// `/metrics` needs no key: right where only this machine can ask.
+    pub open_metrics: bool,
+}
+
+impl<M> Mounts<M>
+where
+    M: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    M::Future: Send + 'static,
+{
+    pub(super) fn router(self) -> Router {
+        let identity = self.identity;
+        let mcp = Authenticated::new(Arc::clone(&identity), self.mcp);
+        let api = self
+            .api
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed);
+        let metrics = get(metrics).with_state::<()>(self.metrics);
+        let router = if self.open_metrics {
+            Router::new().route(METRICS, metrics)
+        } else {
+            Router::new().route_service(METRICS, Authenticated::new(Arc::clone(&identity), metrics))
+        };
+        router
+            .route_service(MCP, mcp.clone())
+            .route_service(MCP_SLASH, mcp)
+            .nest_service(API, Authenticated::new(identity, api))
+            .merge(self.probes.routes())
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+    }
+}
+
+/// Tells whether a path is the MCP endpoint's.
+pub(super) fn is_mcp(path: &str) -> bool {
+    path == MCP || path == MCP_SLASH
+}
+
+async fn metrics(State(metrics): State<Arc<Metrics>>) -> Response {
+    let mut response = metrics.encode().into_response();
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+async fn not_found() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "there is nothing at this path; the MCP endpoint is /mcp",
+    )
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not answer that method",
+    )
+}
