@@ -40,6 +40,8 @@ make_debian() {
   local root=$tmp/debian bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
   debootstrap --variant=minbase --include=ca-certificates bookworm "$root" || return
   if [ -r "$bundle" ]; then cp "$bundle" "$root/etc/ssl/certs/ca-certificates.crt" || return; fi
+  # As in the real image: apt keeps no cache of its lists.
+  echo 'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";' >"$root/etc/apt/apt.conf.d/docker-clean" || return
   tar -C "$root" --exclude='./var/cache/apt/archives/*.deb' --exclude='./var/lib/apt/lists/*' -c . |
     docker import --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt' \
       --change 'CMD ["bash"]' - "$debian_image" || return

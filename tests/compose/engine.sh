@@ -4,6 +4,7 @@
 own_engine=0
 dockerd_pid=
 ip_forward_before=
+forward_policy_before=
 
 apt_install() {
   [ "$(id -u)" = 0 ] && have apt-get || die "missing: $*. Install it, or run this as root on Debian"
@@ -42,6 +43,7 @@ start_engine() {
   [ -z "$device" ] || mtu=$(cat "/sys/class/net/$device/mtu")
   ! ip link show docker0 >/dev/null 2>&1 || die "docker0 exists though no engine answers: start that engine"
   ip_forward_before=$(cat /proc/sys/net/ipv4/ip_forward)
+  forward_policy_before=$(iptables -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')
   own_engine=1
   export DOCKER_HOST=unix://$tmp/docker.sock
   dockerd --host "$DOCKER_HOST" --data-root "$tmp/data" --exec-root "$tmp/exec" --pidfile "$tmp/docker.pid" \
@@ -59,6 +61,9 @@ start_engine() {
 # Ends our own engine and takes away what it leaves in the network and below its folder.
 stop_engine() {
   [ "$own_engine" = 1 ] && [ -n "$dockerd_pid" ] || return 0
+  # It is ours alone: whatever is in it goes first, so that it takes its bridges and rules away itself.
+  docker ps -aq 2>/dev/null | xargs -r docker rm -f >/dev/null 2>&1 || true
+  docker network prune -f >/dev/null 2>&1 || true
   kill "$dockerd_pid" 2>/dev/null || true
   for _ in $(seq 30); do kill -0 "$dockerd_pid" 2>/dev/null || break; sleep 1; done
   if kill -0 "$dockerd_pid" 2>/dev/null; then
@@ -69,6 +74,7 @@ stop_engine() {
   awk -v below="$tmp/" 'index($2, below) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r -n 1 umount 2>/dev/null || true
   ip link delete docker0 2>/dev/null || true
   remove_chains
+  [ -z "$forward_policy_before" ] || iptables -P FORWARD "$forward_policy_before"
   echo "$ip_forward_before" >/proc/sys/net/ipv4/ip_forward
 }
 

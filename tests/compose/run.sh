@@ -23,7 +23,7 @@ export TOOLGATE_BIND=127.0.0.1 TOOLGATE_PORT
 unset PERMITTED_TOOLS
 # An .env that somebody keeps here has no say in the test.
 : >"$tmp/env"
-dc() { "${compose[@]}" --env-file "$tmp/env" -p "$project" --project-directory . -f docker-compose.yml -f tests/compose/override.yml "$@"; }
+dc() { timeout 1800 "${compose[@]}" --env-file "$tmp/env" -p "$project" --project-directory . -f docker-compose.yml -f tests/compose/override.yml "$@"; }
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 url() { echo "http://127.0.0.1:$TOOLGATE_PORT/mcp"; }
@@ -41,10 +41,15 @@ wait_for() {
   done
 }
 
-healthy() { [ "$(health_of "$1")" = running/healthy ]; }
+healthy() {
+  local health
+  health=$(health_of "$1")
+  case $health in exited/* | dead/*) die "$1 has ended" ;; esac
+  [ "$health" = running/healthy ]
+}
 wait_healthy() {
   local service
-  for service in "$@"; do wait_for 120 "$service healthy (it is $(health_of "$service"))" healthy "$service"; done
+  for service in "$@"; do wait_for 120 "$service to be healthy" healthy "$service"; done
   say "healthy: $*"
 }
 
@@ -53,9 +58,8 @@ finish() {
   trap - EXIT INT TERM
   set +e
   if [ "$code" != 0 ] && [ -n "${compose:-}" ]; then
-    dc ps
-    timeout 60 "${compose[@]}" --env-file "$tmp/env" -p "$project" --project-directory . -f docker-compose.yml \
-      -f tests/compose/override.yml logs --no-color --tail 40
+    dc ps -a
+    dc logs --no-color --tail 40
   fi
   if [ -n "${compose:-}" ]; then
     dc down -v --timeout 5 >/dev/null 2>&1
@@ -77,8 +81,7 @@ base_images
 
 build() {
   say "building the images (Rust too: minutes)"
-  timeout 1800 "${compose[@]}" --env-file "$tmp/env" -p "$project" --project-directory . -f docker-compose.yml \
-    -f tests/compose/override.yml build "${proxy_args[@]}" >"$tmp/build.log" 2>&1 || { tail -n 60 "$tmp/build.log"; die "build"; }
+  dc build "${proxy_args[@]}" >"$tmp/build.log" 2>&1 || { tail -n 60 "$tmp/build.log"; die "build"; }
   say "built: $(docker image ls --format '{{.Repository}} {{.Size}}' | grep '^toolgate-compose-test' | sort | paste -s -d, | sed 's/,/, /g')"
 }
 
