@@ -20,7 +20,7 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 TOOLGATE_KEY=$(random) MCP_FETCH_KEY=$(random) BRAVE_API_KEY=$(random)
 export TOOLGATE_KEY MCP_FETCH_KEY BRAVE_API_KEY
 export TOOLGATE_BIND=127.0.0.1 TOOLGATE_PORT
-unset PERMITTED_TOOLS
+unset PERMITTED_TOOLS TOOLGATE_PUBLIC_URL TOOLGATE_LOG
 # An .env that somebody keeps here has no say in the test.
 : >"$tmp/env"
 dc() { timeout 1800 "${compose[@]}" --env-file "$tmp/env" -p "$project" --project-directory . -f docker-compose.yml -f tests/compose/override.yml "$@"; }
@@ -94,9 +94,13 @@ needs_its_secrets() {
   say "each missing secret is named before anything starts"
 }
 
+lists_both() { timeout 60 python3 tests/compose/check.py "$(url)" list brave_web_search fetch >/dev/null 2>&1; }
+
 serves_both() {
   check refused
   say "401 without a key and with a wrong one"
+  # No gateway is required for readiness, so one may join a moment later.
+  wait_for 60 "both gateways' tools to be listed" lists_both
   check list brave_web_search fetch
   check call brave_web_search '{"query": "canary"}' brave-canary
   check call fetch '{"url": "http://fake:8080/page.html"}' fetch-canary
@@ -132,6 +136,7 @@ health_follows_the_port() {
   TOOLGATE_PORT=$(free_port)
   dc up -d --no-build toolgate >"$tmp/up.log" 2>&1 || { cat "$tmp/up.log"; die "up with another port"; }
   wait_healthy toolgate
+  wait_for 60 "both gateways' tools to be listed" lists_both
   check list brave_web_search fetch
   if python3 -c 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2)' "$before" 2>/dev/null; then
     die "the port before is still published"
