@@ -6,7 +6,7 @@ CONFIG ?= gateways.toml
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/toolgate
 
-.PHONY: help run deps test lint
+.PHONY: help run deps test lint conformance test-compose
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,3 +26,10 @@ lint: ## format, clippy, and the syntax of scripts and drivers
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	@tests/kit/lint.sh
+
+conformance: deps ## the official suite through the gateway, every revision and pairing of eras
+	cargo build --locked --bin toolgate
+	tests/conformance/run.sh
+
+test-compose: ## docker-compose.yml on a real engine
+	tests/compose/run.sh
