@@ -89,6 +89,12 @@ impl Outbox {
         self.0.try_send(notification).is_ok()
     }
 
+    /// Tells whether two outboxes lead to the same client.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+
     /// Tells whether nobody listens any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -195,6 +201,13 @@ pub enum CallError {
         gateway: GatewayId,
         /// The limit that passed.
         timeout_ms: u64,
+    },
+    /// The upstream refused the call without processing it, because the list that its headers were made from is
+    /// out of date (-32020). Its lists are being refreshed; the call may be sent once more afterwards.
+    #[error("gateway {gateway} lists this otherwise by now")]
+    Stale {
+        /// Which.
+        gateway: GatewayId,
     },
     /// The connection broke, or what came is no answer.
     #[error("gateway {gateway} failed: {reason}")]

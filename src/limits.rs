@@ -84,6 +84,8 @@ pub const BREAKER_BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub const LAST_ERROR_BYTES_MAX: usize = 512;
 /// Questions that one call may ask.
 pub const QUESTIONS_PER_CALL_MAX: usize = 32;
+/// Times that a modern upstream may answer `input_required` to one call of a legacy client.
+pub const QUESTION_ROUNDS_MAX: usize = 16;
 
 /// A comment goes out on every open stream this often, so that no hop closes it.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);

@@ -9,5 +9,10 @@ pub mod health;
 pub mod incoming;
 pub mod lists;
 pub mod outgoing;
+pub mod rounds;
 pub mod stdio;
 pub mod transport;
+pub mod watches;
+
+#[cfg(test)]
+mod fixture;

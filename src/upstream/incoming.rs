@@ -62,6 +62,11 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// Goes on with the same call sent again under another id; its questions count on.
+    pub fn sent_again(&mut self, id: RpcId) {
+        self.id = id;
+    }
+
     /// Takes one message. Waits while the client's queue is full, but neither for a client that is gone nor beyond
     /// the call's cancellation.
     pub async fn take(&mut self, message: Message) -> Result<Taken, Cancelled> {

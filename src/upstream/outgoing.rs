@@ -32,6 +32,15 @@ pub struct Mapped {
     pub progress_token: Option<Raw>,
 }
 
+/// What a retry carries beside the request itself. It needs a new id.
+#[derive(Clone, Debug, Default)]
+pub struct Retry {
+    /// `inputResponses`; `None` when nothing was asked.
+    pub responses: Option<Raw>,
+    /// `requestState`, as it came.
+    pub state: Option<Raw>,
+}
+
 /// Writes the message for a legacy upstream.
 #[must_use]
 pub fn legacy(route: &Route, call: &Call, mapped: &Mapped) -> Bytes {
@@ -58,6 +67,25 @@ pub fn legacy(route: &Route, call: &Call, mapped: &Mapped) -> Bytes {
 /// Writes the message for a modern upstream. A legacy client's session data becomes `_meta`.
 #[must_use]
 pub fn modern(route: &Route, call: &Call, mapped: &Mapped) -> Bytes {
+    let state = call.request_state.as_ref();
+    write_modern(route, call, mapped, &["requestState"], None, state)
+}
+
+/// Writes the message again with what the upstream asked for; `mapped` must give it a new id.
+#[must_use]
+pub fn modern_retry(route: &Route, call: &Call, mapped: &Mapped, retry: &Retry) -> Bytes {
+    let (responses, state) = (retry.responses.as_ref(), retry.state.as_ref());
+    write_modern(route, call, mapped, &MODERN_PARAMS, responses, state)
+}
+
+fn write_modern(
+    route: &Route,
+    call: &Call,
+    mapped: &Mapped,
+    removed: &[&str],
+    responses: Option<&Raw>,
+    state: Option<&Raw>,
+) -> Bytes {
     let request = with_meta(&call.request);
     let mut splice = Splice::new(&request.raw);
     rename(&mut splice, route, &request);
@@ -65,11 +93,10 @@ pub fn modern(route: &Route, call: &Call, mapped: &Mapped) -> Bytes {
     let (Some(params), Some(meta)) = (&request.params, &request.meta) else {
         return splice.done();
     };
-    match (&call.request_state, params.get("requestState")) {
-        (Some(state), Some(sealed)) => splice.replace(&sealed, state),
-        (Some(state), None) => splice.insert(params, &[("requestState", state)]),
-        (None, _) => splice.remove(params, &["requestState"]),
-    }
+    let responses = responses.map(|responses| ("inputResponses", responses));
+    let state = state.map(|state| ("requestState", state));
+    let given: Vec<(&str, &Raw)> = responses.into_iter().chain(state).collect();
+    splice.rework(params, removed, &given);
     let mut added: Vec<(&str, Raw)> = Vec::new();
     if call.client.version.era() == Era::Legacy {
         added.push((

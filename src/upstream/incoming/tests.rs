@@ -1,45 +1,9 @@
-use std::sync::Arc;
-
-use http::HeaderMap;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
 use super::*;
-use crate::exchange::{Client, Scope};
-use crate::identity::Identity;
-use crate::protocol::version::ProtocolVersion;
+use crate::upstream::fixture::{call_of, client, message};
+use tokio::sync::mpsc;
 
-fn message(text: &str) -> Message {
-    Message::parse(Bytes::from(text.to_owned())).unwrap()
-}
-
-fn call(capabilities: &'static str, queue: usize) -> (Call, mpsc::Receiver<Event>) {
-    let text = r#"{"jsonrpc":"2.0","id":"c1","method":"tools/call","params":{"name":"t","_meta":{"progressToken":"mine"}}}"#;
-    let Message::Request(request) = message(text) else {
-        panic!("no request")
-    };
-    let (events, receiver) = mpsc::channel(queue);
-    let client = Client {
-        principal: Identity::new(None)
-            .unwrap()
-            .authenticate(&HeaderMap::new())
-            .unwrap(),
-        scope: Scope::Stateless,
-        version: ProtocolVersion::V2025_11_25,
-        capabilities: Raw::literal(capabilities),
-        info: None,
-        outbox: None,
-    };
-    let call = Call {
-        request,
-        client: Arc::new(client),
-        log_level: Some(LogLevel::Warning),
-        request_state: None,
-        cancel: CancellationToken::new(),
-        events,
-        traceparent: None,
-    };
-    (call, receiver)
+fn call(capabilities: &str, queue: usize) -> (Call, mpsc::Receiver<Event>) {
+    call_of(client(capabilities), queue)
 }
 
 fn mapped() -> Mapped {
