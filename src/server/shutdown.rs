@@ -64,3 +64,38 @@ impl Shutdown {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn the_first_signal_drains_and_the_second_cuts() {
+        let shutdown = Shutdown::new();
+        let mut signals = Box::pin(shutdown.clone().on_signals());
+        assert!((&mut signals).now_or_never().is_none());
+        assert!(!shutdown.has_begun());
+
+        kill_process(getpid(), Signal::TERM).unwrap();
+        let first = tokio::time::timeout(Duration::from_secs(5), async {
+            tokio::select! {
+                _ = &mut signals => {}
+                () = shutdown.draining().cancelled_owned() => {}
+            }
+        });
+        assert!(first.await.is_ok());
+        assert!(shutdown.has_begun() && !shutdown.cutting().is_cancelled());
+
+        kill_process(getpid(), Signal::INT).unwrap();
+        assert!(
+            tokio::time::timeout(Duration::from_secs(5), signals)
+                .await
+                .unwrap()
+                .is_ok()
+        );
+        assert!(shutdown.cutting().is_cancelled());
+    }
+}
