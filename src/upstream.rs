@@ -2,10 +2,16 @@
 //! Everything above sees [`Gateways`](gateways::Gateways); each kind of link is one [`Transport`](transport::Transport).
 //! An upstream never learns of a client more than what the client declared, and never gets a client's credentials.
 
+// What every gateway has.
 pub mod backoff;
 pub mod breaker;
-pub mod handshake;
+pub mod gateway;
+pub mod gateways;
 pub mod health;
+pub mod publish;
+mod refresh;
+
+pub mod handshake;
 pub mod incoming;
 pub mod lists;
 pub mod outgoing;
@@ -14,5 +20,7 @@ pub mod stdio;
 pub mod transport;
 pub mod watches;
 
+#[cfg(test)]
+pub(crate) mod fake;
 #[cfg(test)]
 mod fixture;

@@ -149,6 +149,12 @@ impl Breaker {
 }
 
 impl Attempt<'_> {
+    /// Tells whether this is the one call that tries.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// The upstream answered. Returns whether that closed the breaker.
     #[must_use]
     pub fn answered(mut self) -> bool {

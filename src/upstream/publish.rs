@@ -1,0 +1,16 @@
+//! Where the lists of gateways go. The catalog is the one that takes them; tests look on.
+
+use crate::catalog::listing::Listing;
+use crate::ids::GatewayId;
+
+/// Takes what gateways list. Called rarely, never on the way of a call; must not block.
+pub trait Publish: Send + Sync + 'static {
+    /// Takes a gateway's whole list, which may be the same as before.
+    fn publish(&self, gateway: &GatewayId, listing: Listing);
+
+    /// This gateway has answered, or its start-up deadline has passed: its names may be given.
+    fn looked(&self, gateway: &GatewayId);
+
+    /// This gateway is configured no more.
+    fn remove(&self, gateway: &GatewayId);
+}
