@@ -76,7 +76,8 @@ impl Gateway {
     /// Dropping the future, or cancelling `call.cancel`, tells the upstream.
     ///
     /// # Errors
-    /// [`CallError`], by cause. `Unavailable` and `Busy` come before anything was sent.
+    /// [`CallError`], by cause. `Unavailable` and `Busy` come before anything was sent. After `Stale` a look at the
+    /// lists is on its way; [`Self::refreshed`] waits for it.
     pub async fn call(&self, permit: Permit, call: Call) -> Result<Answer, CallError> {
         let route = permit.route();
         self.own(route)?;
@@ -86,6 +87,9 @@ impl Gateway {
         let carried = self.attempt(&cancel, work).await;
         let took = clock::now().duration_since(started);
         self.count(method, route, &carried, took);
+        if matches!(carried, Err(CallError::Stale { .. })) {
+            self.looks.want();
+        }
         let carried = carried?;
         if !carried.asked {
             self.health.took(took);
@@ -127,12 +131,17 @@ impl Gateway {
         let _ = tokio::time::timeout(NOTICE_TIMEOUT, self.transport.scope_ended(client)).await;
     }
 
-    /// Asks for the lists again and waits until that was tried (at most one look a second, shared by everybody who
-    /// waits). For callers that have just learnt that a list is out of date.
+    /// Asks for the lists again and waits until that was tried: at most one look a second, shared by all who ask.
     pub async fn refresh_now(&self) {
+        self.looks.want();
+        self.refreshed().await;
+    }
+
+    /// Waits until every look that was asked for so far was tried: after [`CallError::Stale`], say.
+    pub async fn refreshed(&self) {
         tokio::select! {
             () = self.retired.cancelled() => {}
-            () = self.looks.ask() => {}
+            () = self.looks.served() => {}
         }
     }
 
@@ -263,14 +272,19 @@ impl Gateway {
 
     /// Tells breaker and health how an attempt ended.
     fn settle(&self, attempt: Attempt<'_>, error: Option<&CallError>) {
-        let Some(error) = error else {
-            if attempt.answered() {
-                self.breaker_closed();
-                self.is_up();
+        let fault = match error {
+            None | Some(CallError::Stale { .. }) => {
+                if attempt.answered() {
+                    self.breaker_closed();
+                    self.is_up();
+                }
+                return;
             }
-            return;
+            // They say nothing about the upstream.
+            Some(CallError::Cancelled | CallError::Busy { .. }) => return,
+            Some(CallError::Timeout { timeout_ms, .. }) => format!("no answer within {timeout_ms} ms"),
+            Some(CallError::Unavailable { reason, .. } | CallError::Failed { reason, .. }) => reason.clone(),
         };
-        let Some(fault) = fault_of(error) else { return };
         self.health.fault(&fault);
         if attempt.failed() {
             self.metrics.breaker_state(&self.name, self.breaker.state());
@@ -347,15 +361,6 @@ impl Gateway {
     }
 }
 
-/// Says what an error tells about the upstream; `None`: nothing.
-fn fault_of(error: &CallError) -> Option<String> {
-    match error {
-        CallError::Cancelled | CallError::Busy { .. } => None,
-        CallError::Timeout { timeout_ms, .. } => Some(format!("no answer within {timeout_ms} ms")),
-        CallError::Unavailable { reason, .. } | CallError::Failed { reason, .. } => Some(reason.clone()),
-    }
-}
-
 fn error_type(done: Result<&Answer, &CallError>) -> Option<ErrorType> {
     match done {
         Ok(answer) => match &answer.response.outcome {
@@ -370,6 +375,7 @@ fn error_type(done: Result<&Answer, &CallError>) -> Option<ErrorType> {
             CallError::Unavailable { .. } => "unavailable",
             CallError::Busy { .. } => "busy",
             CallError::Timeout { .. } => "timeout",
+            CallError::Stale { .. } => "stale",
             CallError::Failed { .. } => "failed",
         })),
     }

@@ -46,15 +46,16 @@ impl Default for Looks {
 }
 
 impl Looks {
-    /// Asks for a look that begins after this, and waits for its end.
-    pub(super) async fn ask(&self) {
-        let mut mine = 0;
-        self.wanted.send_modify(|count| {
-            *count += 1;
-            mine = *count;
-        });
+    /// Asks for a look that begins after this.
+    pub(super) fn want(&self) {
+        self.wanted.send_modify(|count| *count += 1);
+    }
+
+    /// Waits for the end of the last look that was asked for so far.
+    pub(super) async fn served(&self) {
+        let last = *self.wanted.borrow();
         // The sender is our own; it does not go away while we wait.
-        let _ = self.served.subscribe().wait_for(|served| *served >= mine).await;
+        let _ = self.served.subscribe().wait_for(|served| *served >= last).await;
     }
 
     /// The breaker opened: a look should come when a call might try.
