@@ -21,6 +21,7 @@ mod watch;
 pub use diff::{Diff, diff};
 pub use environment::{CONFIG_VARIABLE, KEY_VARIABLE};
 pub use expand::ReadFile;
+pub(crate) use expand::is_variable_name;
 pub use file::File;
 pub use load::{Disabled, Loaded, listen_address, load};
 pub use problem::{ConfigErrors, Place, Problem};

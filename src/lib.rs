@@ -24,3 +24,5 @@ pub mod exchange;
 pub mod upstream;
 
 pub mod server;
+
+pub mod cli;

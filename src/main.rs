@@ -1,4 +1,4 @@
-//! The `toolgate` binary: hands over to [`toolgate::cli`].
+//! The `toolgate` binary: hands over to [`toolgate::cli`], or to the guard of stdio processes that we start as ourselves.
 
 use std::process::ExitCode;
 
@@ -9,5 +9,5 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == guard::SUBCOMMAND) {
         return guard::run(args);
     }
-    ExitCode::SUCCESS
+    toolgate::cli::run(std::env::args_os())
 }
