@@ -23,6 +23,8 @@ pub mod exchange;
 
 pub mod upstream;
 
+pub mod web;
+
 pub mod server;
 
 pub mod cli;

@@ -4,7 +4,6 @@
 
 mod access;
 mod authentication;
-mod body;
 mod connection;
 mod front;
 mod held;
@@ -12,7 +11,6 @@ mod listener;
 mod load;
 mod panic_guard;
 mod probes;
-mod problem;
 mod request_id;
 mod routes;
 mod shutdown;
@@ -28,20 +26,17 @@ use axum::response::Response;
 use tower::Service;
 
 pub use self::access::{Access, AccessError};
-pub use self::body::{BodyError, read_body};
-pub use self::connection::Peer;
 use self::front::Front;
 use self::listener::Acceptor;
 pub use self::listener::{Drained, Listener};
 use self::load::Load;
-pub use self::load::MostlyWaits;
 pub use self::probes::{GatewayReadiness, Probes, Readiness};
-pub use self::problem::Problem;
 pub use self::routes::Mounts;
 pub use self::shutdown::Shutdown;
 pub use self::watch::Timeouts;
 use crate::config;
 use crate::supervisor::Supervisor;
+pub use crate::web::{BodyError, MostlyWaits, Peer, Problem, read_body};
 
 /// The bounds of a server.
 #[derive(Clone, Copy, Debug)]

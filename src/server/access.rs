@@ -11,8 +11,8 @@ use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use self::authority::{Authority, HostName, WebOrigin};
-use super::Problem;
 use crate::config;
+use crate::web::Problem;
 
 /// An entry of `allowed_hosts` or `allowed_origins` that cannot be read.
 #[derive(Debug, thiserror::Error)]

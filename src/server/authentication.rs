@@ -11,8 +11,8 @@ use futures_util::future::{Either, Ready, ready};
 use http::StatusCode;
 use tower::Service;
 
-use super::Problem;
 use crate::identity::{AuthError, Identity};
+use crate::web::Problem;
 
 /// A service that only principals reach.
 #[derive(Clone, Debug)]

@@ -22,15 +22,12 @@ use super::held::Held;
 use super::watch::{Overdue, Timeouts, Watch, Watched};
 use crate::clock;
 use crate::limits;
+use crate::web::Peer;
 
 const _: () = assert!(
     limits::HEADER_COUNT_MAX == 100,
     "hyper's own cap, which costs nothing; any other is set with max_headers and costs an allocation a request"
 );
-
-/// From whom a request came: in the extensions of every request.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
 
 /// How a connection ended.
 enum End {

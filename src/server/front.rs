@@ -11,11 +11,12 @@ use tracing::{Instrument, Span};
 
 use super::access::Access;
 use super::held::Held;
-use super::load::{Load, MostlyWaits, Place};
-use super::{Probes, panic_guard, problem, request_id, routes};
+use super::load::{Load, Place};
+use super::{Probes, panic_guard, request_id, routes};
 use crate::clock;
 use crate::ids::RequestId;
 use crate::telemetry::{Metrics, TraceContext, adopt};
+use crate::web::{self, MostlyWaits, Problem};
 
 /// Longer paths are cut in log lines.
 const LOGGED_PATH_BYTES_MAX: usize = 256;
@@ -51,7 +52,7 @@ impl Front {
             .instrument(span.clone())
             .await;
 
-        let mut response = problem::name(response, &id);
+        let mut response = web::name(response, &id);
         request_id::echo(response.headers_mut(), &id);
         span.in_scope(|| {
             let elapsed_ms = started.elapsed().as_millis() as u64;
@@ -89,7 +90,7 @@ impl Front {
     }
 }
 
-fn refused(problem: super::Problem) -> Response {
+fn refused(problem: Problem) -> Response {
     tracing::info!(
         http.response.status_code = problem.status().as_u16(),
         detail = problem.detail(),

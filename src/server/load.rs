@@ -6,13 +6,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Problem;
 use crate::telemetry::{Counted, Metrics};
-
-/// Put into a response's extensions by whoever answers with a stream that mostly waits (a legacy GET stream,
-/// `subscriptions/listen`): it gives its place back once its head is sent. Such streams have bounds of their own.
-#[derive(Clone, Copy, Debug)]
-pub struct MostlyWaits;
+use crate::web::Problem;
 
 /// The places.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 
-use super::Problem;
 use crate::ids::RequestId;
 use crate::telemetry::Metrics;
+use crate::web::Problem;
 
 /// Answers, or says in the words of the path that it could not: a JSON-RPC error on the MCP endpoint, a problem
 /// elsewhere.

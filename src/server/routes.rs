@@ -12,10 +12,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use tower::Service;
 
+use super::Probes;
 use super::authentication::Authenticated;
-use super::{Probes, Problem};
 use crate::identity::Identity;
 use crate::telemetry::Metrics;
+use crate::web::Problem;
 
 /// The MCP endpoint.
 const MCP: &str = "/mcp";

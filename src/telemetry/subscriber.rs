@@ -16,10 +16,29 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use url::Url;
 
 use super::redact::redacted;
-use crate::config::{Log, LogFormat, Telemetry};
 
 /// These print headers or whole frames below `info`, so they stay above it unless the filter names them.
 const QUIET: &str = "h2=info,hyper=info,hyper_util=info,reqwest=info,rustls=info,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// What an operator wants to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// A filter, such as `info` or `toolgate=debug`.
+    pub level: &'a str,
+    /// The form of log lines; `None`: pretty on a terminal, JSON otherwise.
+    pub format: Option<Format>,
+    /// Where spans go over OTLP; `None`: nowhere.
+    pub otlp_endpoint: Option<&'a Url>,
+}
 
 /// Why telemetry did not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,16 +79,14 @@ impl Flush {
 ///
 /// # Errors
 /// [`InitError`] by cause.
-pub fn init(log: &Log, telemetry: &Telemetry) -> Result<Flush, InitError> {
+pub fn init(settings: &Settings<'_>) -> Result<Flush, InitError> {
     let on_terminal = std::io::stderr().is_terminal();
-    let format = log.format.unwrap_or(if on_terminal {
-        LogFormat::Pretty
-    } else {
-        LogFormat::Json
-    });
-    let provider = telemetry.otlp_endpoint.as_ref().map(exporting).transpose()?;
+    let format = settings
+        .format
+        .unwrap_or(if on_terminal { Format::Pretty } else { Format::Json });
+    let provider = settings.otlp_endpoint.map(exporting).transpose()?;
     tracing_subscriber::registry()
-        .with(filter(&log.level)?)
+        .with(filter(settings.level)?)
         .with(lines(format, on_terminal, std::io::stderr))
         .with(provider.as_ref().map(spans))
         .try_init()
@@ -85,7 +102,7 @@ fn filter(level: &str) -> Result<EnvFilter, InitError> {
 
 type Filtered = tracing_subscriber::layer::Layered<EnvFilter, Registry>;
 
-fn lines<W>(format: LogFormat, colours: bool, to: W) -> Box<dyn Layer<Filtered> + Send + Sync>
+fn lines<W>(format: Format, colours: bool, to: W) -> Box<dyn Layer<Filtered> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -93,13 +110,13 @@ where
         .with_writer(to)
         .with_ansi(colours);
     match format {
-        LogFormat::Json => layer
+        Format::Json => layer
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
             .boxed(),
-        LogFormat::Pretty => layer.compact().boxed(),
+        Format::Pretty => layer.compact().boxed(),
     }
 }
 

@@ -17,7 +17,7 @@ impl Write for Page {
     }
 }
 
-fn logged(level: &str, format: LogFormat, work: impl FnOnce()) -> String {
+fn logged(level: &str, format: Format, work: impl FnOnce()) -> String {
     let page = Page::default();
     let to = page.clone();
     let subscriber = tracing_subscriber::registry()
@@ -30,7 +30,7 @@ fn logged(level: &str, format: LogFormat, work: impl FnOnce()) -> String {
 
 #[test]
 fn a_json_line_carries_message_fields_and_the_requests_span() {
-    let line = logged("info", LogFormat::Json, || {
+    let line = logged("info", Format::Json, || {
         let span = tracing::info_span!("http", request.id = "r-1");
         span.in_scope(|| tracing::info!(gateway.id = "brave", elapsed_ms = 7, "call answered"));
         tracing::debug!("not shown");
@@ -45,7 +45,7 @@ fn a_json_line_carries_message_fields_and_the_requests_span() {
 
 #[test]
 fn a_pretty_line_reads_alone() {
-    let line = logged("info", LogFormat::Pretty, || {
+    let line = logged("info", Format::Pretty, || {
         tracing::info!(gateway.id = "brave", "gateway is up");
     });
     assert!(line.contains("gateway is up") && line.contains("brave"), "{line}");
@@ -54,8 +54,8 @@ fn a_pretty_line_reads_alone() {
 #[test]
 fn crates_that_print_headers_stay_quiet_unless_they_are_named() {
     let work = || tracing::trace!(target: "h2::codec", "Authorization: s3cret");
-    assert_eq!(logged("trace", LogFormat::Json, work), "");
-    assert_ne!(logged("h2=trace", LogFormat::Json, work), "");
+    assert_eq!(logged("trace", Format::Json, work), "");
+    assert_ne!(logged("h2=trace", Format::Json, work), "");
 }
 
 #[test]

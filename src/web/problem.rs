@@ -1,4 +1,4 @@
-//! Errors outside MCP: `application/problem+json` (RFC 9457). The front adds the request id to each of them on the way
+//! Errors outside MCP: `application/problem+json` (RFC 9457). The server adds the request id to each of them on the way
 //! out, so that whoever makes one need not know it.
 
 use axum::response::{IntoResponse, Response};
@@ -100,7 +100,7 @@ impl IntoResponse for Problem {
 }
 
 /// Writes the request's id into a response that is a problem; leaves any other as it is.
-pub(super) fn name(mut response: Response, id: &RequestId) -> Response {
+pub(crate) fn name(mut response: Response, id: &RequestId) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         *response.body_mut() = problem.body(Some(id)).into();
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
