@@ -220,3 +220,48 @@ pub(crate) fn listing(tools: &[&str]) -> Listing {
         ..Listing::default()
     }
 }
+
+/// What was published, in its order.
+#[derive(Default)]
+pub(crate) struct Shelf(std::sync::Mutex<Vec<Put>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// Which gateway's tools, by name.
+    Tools(String, Vec<String>),
+    Looked(String),
+    Removed(String),
+}
+
+impl Shelf {
+    pub(crate) fn all(&self) -> Vec<Put> {
+        self.0.lock().expect("unpoisoned").clone()
+    }
+
+    pub(crate) fn tools(&self, gateway: &str) -> Vec<Vec<String>> {
+        let of = |put| match put {
+            Put::Tools(name, tools) if name == gateway => Some(tools),
+            _ => None,
+        };
+        self.all().into_iter().filter_map(of).collect()
+    }
+
+    fn put(&self, put: Put) {
+        self.0.lock().expect("unpoisoned").push(put);
+    }
+}
+
+impl super::publish::Publish for Shelf {
+    fn publish(&self, gateway: &GatewayId, listing: Listing) {
+        let tools = listing.tools.iter().map(|tool| tool.own.to_string()).collect();
+        self.put(Put::Tools(gateway.to_string(), tools));
+    }
+
+    fn looked(&self, gateway: &GatewayId) {
+        self.put(Put::Looked(gateway.to_string()));
+    }
+
+    fn remove(&self, gateway: &GatewayId) {
+        self.put(Put::Removed(gateway.to_string()));
+    }
+}
