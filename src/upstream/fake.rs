@@ -202,9 +202,9 @@ fn response(text: String) -> Answer {
     }
 }
 
-pub(crate) fn broken() -> CallError {
+pub(crate) fn broken(gateway: &str) -> CallError {
     CallError::Failed {
-        gateway: GatewayId::new("a"),
+        gateway: GatewayId::new(gateway),
         reason: "connection refused".to_owned(),
         sent: false,
     }

@@ -194,7 +194,7 @@ async fn a_client_that_cannot_answer_is_told_to_the_upstream() {
         let (event, answered) = question();
         let _ = call.events.send(event).await;
         match answered.await {
-            Ok(_) => Err(broken()),
+            Ok(_) => Err(broken("a")),
             Err(_) => Ok(answer("{}")),
         }
     }));
@@ -360,7 +360,7 @@ async fn a_free_place_goes_to_who_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn faults_open_the_breaker_and_calls_then_fail_at_once_with_the_cause() {
-    let fake = Arc::new(Fake::new().on_call(async |_| Err(broken())));
+    let fake = Arc::new(Fake::new().on_call(async |_| Err(broken("a"))));
     let gateway = of(&fake);
     for _ in 0..BREAKER_FAULTS {
         assert!(matches!(call(&gateway).await, Err(CallError::Failed { .. })));
@@ -403,7 +403,13 @@ async fn one_good_answer_after_the_back_off_brings_a_gateway_back() {
     let flag = Arc::clone(&failing);
     let gateway = gateway(Fake::new().on_call(move |_| {
         let failing = flag.load(Ordering::SeqCst);
-        async move { if failing { Err(broken()) } else { Ok(answer("{}")) } }
+        async move {
+            if failing {
+                Err(broken("a"))
+            } else {
+                Ok(answer("{}"))
+            }
+        }
     }));
     for _ in 0..BREAKER_FAULTS {
         let _ = call(&gateway).await;

@@ -93,14 +93,15 @@ fn shut_downs(fake: &Fake) -> usize {
 }
 
 /// A link that answers after `latency` unless `dead` is set; then nothing of it works.
-fn mortal(dead: &Arc<AtomicBool>, latency: Duration) -> Fake {
+fn mortal(name: &GatewayId, dead: &Arc<AtomicBool>, latency: Duration) -> Fake {
     let (on_call, on_list) = (Arc::clone(dead), Arc::clone(dead));
+    let name = name.clone();
     Fake::new()
         .on_call(move |_| {
-            let dead = on_call.load(Ordering::SeqCst);
+            let (dead, name) = (on_call.load(Ordering::SeqCst), name.clone());
             async move {
                 if dead {
-                    return Err(broken());
+                    return Err(broken(name.as_str()));
                 }
                 sleep(latency).await;
                 Ok(answer("{}"))
@@ -220,7 +221,7 @@ async fn readiness_waits_for_required_gateways_alone() {
         if config.name.as_str() == "slow" {
             return Fake::new().on_list(async |_| std::future::pending().await);
         }
-        mortal(&flag, Duration::ZERO)
+        mortal(&config.name, &flag, Duration::ZERO)
     });
     let mut all = configs(&["needed", "slow"]);
     all[0].required = true;
@@ -243,7 +244,7 @@ async fn readiness_waits_for_required_gateways_alone() {
 async fn a_status_tells_what_is_known_without_asking() {
     let dead = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&dead);
-    let house = house(move |_| mortal(&flag, Duration::from_millis(20)));
+    let house = house(move |config| mortal(&config.name, &flag, Duration::from_millis(20)));
     house.apply(&configs(&["a"]));
     sleep(seconds(2)).await;
     house.call("a").await.expect("an answer");
@@ -311,9 +312,9 @@ async fn one_of_three_is_killed_under_load_and_comes_back() {
     let latency = Duration::from_millis(50);
     let house = house(move |config| {
         if config.name.as_str() == "victim" {
-            return mortal(&flag, latency);
+            return mortal(&config.name, &flag, latency);
         }
-        mortal(&Arc::new(AtomicBool::new(false)), latency)
+        mortal(&config.name, &Arc::new(AtomicBool::new(false)), latency)
     });
     house.apply(&configs(&["a", "victim", "b"]));
     sleep(seconds(1)).await;
@@ -342,7 +343,7 @@ async fn one_of_three_is_killed_under_load_and_comes_back() {
         assert_eq!(house.status("victim").state, LinkState::Down);
         let error = house.call("victim").await.expect_err("refused").to_string();
         assert!(
-            error.contains("victim") && error.contains("connection refused"),
+            error.starts_with("gateway victim") && error.contains("connection refused"),
             "{error}"
         );
         sleep(seconds(10)).await;

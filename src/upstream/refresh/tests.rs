@@ -281,7 +281,7 @@ async fn nothing_is_published_for_a_gateway_that_retired_during_a_look() {
 
 #[tokio::test(start_paused = true)]
 async fn a_breaker_that_opens_is_followed_by_a_look_which_closes_it() {
-    let house = start(Fake::new().on_call(async |_| Err(broken())));
+    let house = start(Fake::new().on_call(async |_| Err(broken("a"))));
     house.until(seconds(10)).await;
     for _ in 0..BREAKER_FAULTS {
         house.call().await;
