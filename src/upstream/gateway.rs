@@ -140,6 +140,7 @@ impl Gateway {
     /// Waits until every look that was asked for so far was tried: after [`CallError::Stale`], say.
     pub async fn refreshed(&self) {
         tokio::select! {
+            biased;
             () = self.retired.cancelled() => {}
             () = self.looks.served() => {}
         }

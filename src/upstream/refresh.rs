@@ -71,6 +71,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, publish: Arc<dyn Publish>) {
         publish: &*publish,
     };
     tokio::select! {
+        biased;
         () = gateway.retired().cancelled() => {}
         _ = async { tokio::join!(look.give_up_waiting(), look.keep_looking()) } => {}
     }
