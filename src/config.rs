@@ -81,7 +81,7 @@ pub struct Auth {
 }
 
 /// One static key.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Key {
     /// Whom the key stands for.
     pub user: UserId,
@@ -204,7 +204,7 @@ pub struct Gateway {
 }
 
 /// How a gateway is reached.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Transport {
     /// Streamable HTTP of either era.
     Http {

@@ -157,6 +157,11 @@ fn gateways(layer: &mut Layer, env: &BTreeMap<&str, &str>, file: &Layer) {
         };
         let name = name.to_ascii_lowercase();
         let place = Place::Variable((*variable).to_owned());
+        if layer.gateways.contains(&name) {
+            let text = "two variables, which differ in upper and lower case, name this gateway";
+            layer.problem(place, &format!("gateways.{name}"), text);
+            continue;
+        }
         urls.insert(plain(url));
         if !file.gateways.contains(&name) {
             layer.places.set(&format!("gateways.{name}"), place.clone());

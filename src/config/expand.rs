@@ -10,7 +10,7 @@ use crate::limits;
 pub type ReadFile = fn(&Path) -> std::io::Result<Vec<u8>>;
 
 /// What strings may refer to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Lookup<'a> {
     /// The environment.
     pub(super) env: &'a BTreeMap<String, String>,
@@ -21,7 +21,8 @@ pub(super) struct Lookup<'a> {
 }
 
 /// A string after expansion.
-#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(PartialEq, Eq)]
 pub(super) struct Expanded {
     /// The text.
     pub(super) text: String,

@@ -14,12 +14,20 @@ use super::nearest::nearest;
 use super::problem::Place;
 
 /// The configuration file as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct File {
     /// The name as the user gave it.
     pub name: String,
     /// What stands in it.
     pub text: String,
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads the file's text as a layer.

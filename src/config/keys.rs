@@ -13,7 +13,7 @@ pub struct Key {
     /// What the value may be.
     pub kind: Kind,
     /// What holds when the key is absent, for people.
-    pub default: Default,
+    pub default: WhenAbsent,
     /// What it does, in one or two sentences.
     pub meaning: &'static str,
 }
@@ -63,7 +63,7 @@ impl Kind {
 
 /// What holds when a key is absent.
 #[derive(Clone, Copy, Debug)]
-pub enum Default {
+pub enum WhenAbsent {
     /// Nothing; the meaning says what follows.
     Absent,
     /// A text.
@@ -74,7 +74,7 @@ pub enum Default {
     Ms(std::time::Duration),
 }
 
-impl Default {
+impl WhenAbsent {
     /// Says the default, for the reference.
     #[must_use]
     pub fn describe(self) -> String {
@@ -91,7 +91,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const MILLION: u64 = 1_000_000;
 
-const fn key(path: &'static str, kind: Kind, default: Default, meaning: &'static str) -> Key {
+const fn key(path: &'static str, kind: Kind, default: WhenAbsent, meaning: &'static str) -> Key {
     Key {
         path,
         kind,
@@ -105,7 +105,7 @@ const fn number(path: &'static str, bounds: (u64, u64), default: usize, meaning:
         min: bounds.0,
         max: bounds.1,
     };
-    key(path, kind, Default::Number(default), meaning)
+    key(path, kind, WhenAbsent::Number(default), meaning)
 }
 
 const fn duration(
@@ -118,7 +118,7 @@ const fn duration(
         min: bounds.0,
         max: bounds.1,
     };
-    key(path, kind, Default::Ms(default), meaning)
+    key(path, kind, WhenAbsent::Ms(default), meaning)
 }
 
 /// The words of `transport`.
@@ -137,26 +137,26 @@ pub(super) const LOG_FORMATS: &[&str] = &["json", "pretty"];
 /// All keys, in the order of the reference.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key("server.listen", Kind::Text, Default::Text("127.0.0.1:8080"), "Address and port to serve on. Another address than loopback needs `[auth]`. Port 0 takes any free one. Environment: `TOOLGATE_LISTEN`; flag: `--listen`."),
-    key("server.public_url", Kind::Text, Default::Absent, "The URL under which clients reach Toolgate, when that differs from `listen`. Environment: `TOOLGATE_PUBLIC_URL`."),
-    key("server.allowed_origins", Kind::Texts, Default::Text("[]"), "`Origin` values that web pages may send, beside loopback and `public_url`. Environment: `TOOLGATE_ALLOWED_ORIGINS` (comma-separated)."),
-    key("server.allowed_hosts", Kind::Texts, Default::Text("[]"), "`Host` values that are served, beside loopback, the listen address and `public_url`; `*` admits any. Environment: `TOOLGATE_ALLOWED_HOSTS` (comma-separated)."),
+    key("server.listen", Kind::Text, WhenAbsent::Text("127.0.0.1:8080"), "Address and port to serve on. Another address than loopback needs `[auth]`. Port 0 takes any free one. Environment: `TOOLGATE_LISTEN`; flag: `--listen`."),
+    key("server.public_url", Kind::Text, WhenAbsent::Absent, "The URL under which clients reach Toolgate, when that differs from `listen`. Environment: `TOOLGATE_PUBLIC_URL`."),
+    key("server.allowed_origins", Kind::Texts, WhenAbsent::Text("[]"), "`Origin` values that web pages may send, beside loopback and `public_url`. Environment: `TOOLGATE_ALLOWED_ORIGINS` (comma-separated)."),
+    key("server.allowed_hosts", Kind::Texts, WhenAbsent::Text("[]"), "`Host` values that are served, beside loopback, the listen address and `public_url`; `*` admits any. Environment: `TOOLGATE_ALLOWED_HOSTS` (comma-separated)."),
     duration("server.drain_timeout_ms", (0, HOUR_MS), limits::DRAIN_TIMEOUT, "How long calls in flight may go on after SIGTERM. Environment: `TOOLGATE_DRAIN_TIMEOUT_MS`."),
 
-    key("auth.keys[].user", Kind::Text, Default::Absent, "Whom the key stands for. Required."),
-    key("auth.keys[].key", Kind::Text, Default::Absent, "The key itself, best as `${VAR}` or `${file:…}`. Either this or `key_sha256`. Environment: `TOOLGATE_KEY` adds one key of user `local`."),
-    key("auth.keys[].key_sha256", Kind::Text, Default::Absent, "The key's SHA-256 as 64 hex digits, from `toolgate keys hash` or `toolgate keys new`."),
-    key("auth.keys[].acts_for_users", Kind::Flag, Default::Text("false"), "Whether the key may name another user in `X-User-Id`."),
-    key("auth.keys[].tools", Kind::Texts, Default::Absent, "Globs over exposed names that this key may use. Absent: all."),
+    key("auth.keys[].user", Kind::Text, WhenAbsent::Absent, "Whom the key stands for. Required."),
+    key("auth.keys[].key", Kind::Text, WhenAbsent::Absent, "The key itself, best as `${VAR}` or `${file:…}`. Either this or `key_sha256`. Environment: `TOOLGATE_KEY` adds one key of user `local`."),
+    key("auth.keys[].key_sha256", Kind::Text, WhenAbsent::Absent, "The key's SHA-256 as 64 hex digits, from `toolgate keys hash` or `toolgate keys new`."),
+    key("auth.keys[].acts_for_users", Kind::Flag, WhenAbsent::Text("false"), "Whether the key may name another user in `X-User-Id`."),
+    key("auth.keys[].tools", Kind::Texts, WhenAbsent::Absent, "Globs over exposed names that this key may use. Absent: all."),
 
-    key("tools.permitted", Kind::Texts, Default::Absent, "Globs over exposed names that anybody may use. Absent: all. Environment: `PERMITTED_TOOLS` (JSON array or comma-separated)."),
-    key("tools.prefix", Kind::Choice(PREFIXES), Default::Text("on_conflict"), "When an exposed name is `gateway__tool` rather than `tool`."),
-    key("tools.names", Kind::Choice(NAMES), Default::Text("portable"), "`portable` maps names to `[A-Za-z0-9_-]`, at most 64 characters, which every client accepts; `as_is` leaves them."),
+    key("tools.permitted", Kind::Texts, WhenAbsent::Absent, "Globs over exposed names that anybody may use. Absent: all. Environment: `PERMITTED_TOOLS` (JSON array or comma-separated)."),
+    key("tools.prefix", Kind::Choice(PREFIXES), WhenAbsent::Text("on_conflict"), "When an exposed name is `gateway__tool` rather than `tool`."),
+    key("tools.names", Kind::Choice(NAMES), WhenAbsent::Text("portable"), "`portable` maps names to `[A-Za-z0-9_-]`, at most 64 characters, which every client accepts; `as_is` leaves them."),
 
-    key("log.level", Kind::Text, Default::Text("info"), "A level (`error`, `warn`, `info`, `debug`, `trace`, `off`) or a `tracing` filter such as `info,toolgate=debug`. Environment: `TOOLGATE_LOG`; flag: `--log`."),
-    key("log.format", Kind::Choice(LOG_FORMATS), Default::Absent, "Absent: `pretty` on a terminal, `json` otherwise. Environment: `TOOLGATE_LOG_FORMAT`."),
+    key("log.level", Kind::Text, WhenAbsent::Text("info"), "A level (`error`, `warn`, `info`, `debug`, `trace`, `off`) or a `tracing` filter such as `info,toolgate=debug`. Environment: `TOOLGATE_LOG`; flag: `--log`."),
+    key("log.format", Kind::Choice(LOG_FORMATS), WhenAbsent::Absent, "Absent: `pretty` on a terminal, `json` otherwise. Environment: `TOOLGATE_LOG_FORMAT`."),
 
-    key("telemetry.otlp_endpoint", Kind::Text, Default::Absent, "Where traces go, OTLP over HTTP, such as `http://collector:4318`. Absent: nowhere. Environment: `OTEL_EXPORTER_OTLP_ENDPOINT`."),
+    key("telemetry.otlp_endpoint", Kind::Text, WhenAbsent::Absent, "Where traces go, OTLP over HTTP, such as `http://collector:4318`. Absent: nowhere. Environment: `OTEL_EXPORTER_OTLP_ENDPOINT`."),
 
     number("limits.request_body_bytes_max", (1024, 64 * MILLION), limits::REQUEST_BODY_BYTES_MAX, "A client's request body; a larger one gets 413."),
     number("limits.upstream_result_bytes_max", (1024, limits::UPSTREAM_RESULT_BYTES_MAX as u64), limits::UPSTREAM_RESULT_BYTES_MAX, "One message of a gateway."),
@@ -171,25 +171,25 @@ pub const KEYS: &[Key] = &[
     number("limits.page_items_max", (1, 10_000), limits::PAGE_ITEMS_MAX, "Entries of one page of a list."),
     duration("limits.question_timeout_ms", (1_000, DAY_MS), limits::QUESTION_TIMEOUT, "How long a gateway's question to the user waits for the answer."),
 
-    key("gateways.*.url", Kind::Text, Default::Absent, "The MCP endpoint of the gateway. Either this or `command`. Environment: `MCP_<NAME>_URL`, or `MCP_GATEWAY_URLS` (comma-separated, names from the hosts)."),
-    key("gateways.*.command", Kind::Command, Default::Absent, "The program to run and its arguments, as a list; no shell reads it. Or the program alone, with `args`."),
-    key("gateways.*.args", Kind::Texts, Default::Text("[]"), "Arguments, when `command` is a string."),
-    key("gateways.*.transport", Kind::Choice(TRANSPORTS), Default::Absent, "Absent: `stdio` with a `command`, `sse` (the transport of 2024-11-05) when the path of `url` ends in `/sse`, `http` (Streamable HTTP) otherwise."),
-    key("gateways.*.headers", Kind::TextTable, Default::Text("{}"), "Headers of every request to `url`. Values are never printed."),
-    key("gateways.*.era", Kind::Choice(ERAS), Default::Text("auto"), "Which revisions of MCP to speak: `legacy` (2025-11-25 and before), `modern` (2026-07-28), or what probing finds."),
-    key("gateways.*.env", Kind::TextTable, Default::Text("{}"), "Variables set for the process of `command`. Values are never printed."),
-    key("gateways.*.env_pass", Kind::Texts, Default::Text("[]"), "Names of variables that the process takes from Toolgate's own environment, beside `PATH`, `HOME`, `LANG` and their like."),
-    key("gateways.*.cwd", Kind::Text, Default::Absent, "Working directory of the process. Absent: Toolgate's own."),
-    key("gateways.*.processes", Kind::Choice(PROCESSES), Default::Text("shared"), "Who shares a process: everybody, the sessions of one user, or nobody."),
+    key("gateways.*.url", Kind::Text, WhenAbsent::Absent, "The MCP endpoint of the gateway. Either this or `command`. Environment: `MCP_<NAME>_URL`, or `MCP_GATEWAY_URLS` (comma-separated, names from the hosts)."),
+    key("gateways.*.command", Kind::Command, WhenAbsent::Absent, "The program to run and its arguments, as a list; no shell reads it. Or the program alone, with `args`."),
+    key("gateways.*.args", Kind::Texts, WhenAbsent::Text("[]"), "Arguments, when `command` is a string."),
+    key("gateways.*.transport", Kind::Choice(TRANSPORTS), WhenAbsent::Absent, "Absent: `stdio` with a `command`, `sse` (the transport of 2024-11-05) when the path of `url` ends in `/sse`, `http` (Streamable HTTP) otherwise."),
+    key("gateways.*.headers", Kind::TextTable, WhenAbsent::Text("{}"), "Headers of every request to `url`. Values are never printed."),
+    key("gateways.*.era", Kind::Choice(ERAS), WhenAbsent::Text("auto"), "Which revisions of MCP to speak: `legacy` (2025-11-25 and before), `modern` (2026-07-28), or what probing finds."),
+    key("gateways.*.env", Kind::TextTable, WhenAbsent::Text("{}"), "Variables set for the process of `command`. Values are never printed."),
+    key("gateways.*.env_pass", Kind::Texts, WhenAbsent::Text("[]"), "Names of variables that the process takes from Toolgate's own environment, beside `PATH`, `HOME`, `LANG` and their like."),
+    key("gateways.*.cwd", Kind::Text, WhenAbsent::Absent, "Working directory of the process. Absent: Toolgate's own."),
+    key("gateways.*.processes", Kind::Choice(PROCESSES), WhenAbsent::Text("shared"), "Who shares a process: everybody, the sessions of one user, or nobody."),
     duration("gateways.*.timeout_ms", (100, DAY_MS), limits::CALL_TIMEOUT, "A whole call."),
     number("gateways.*.in_flight_max", (1, MILLION), limits::IN_FLIGHT_PER_GATEWAY_MAX, "Calls that the gateway works on at a time."),
-    key("gateways.*.required", Kind::Flag, Default::Text("false"), "Whether `/readyz` waits for this gateway's first list."),
-    key("gateways.*.allow", Kind::Texts, Default::Absent, "Globs over the gateway's own tool names. Absent: all."),
-    key("gateways.*.deny", Kind::Texts, Default::Text("[]"), "Globs over the gateway's own tool names; wins over `allow`."),
-    key("gateways.*.rename", Kind::TextTable, Default::Text("{}"), "Own name = exposed name. The exposed name is taken as it stands."),
-    key("gateways.*.prefix", Kind::Choice(PREFIXES), Default::Absent, "Overrides `tools.prefix` for this gateway."),
-    key("gateways.*.enabled", Kind::Flag, Default::Text("true"), "`false`: as if the gateway were not there."),
-    key("gateways.*.enabled_if_env", Kind::Text, Default::Absent, "The gateway is there only when this variable is set and not empty."),
+    key("gateways.*.required", Kind::Flag, WhenAbsent::Text("false"), "Whether `/readyz` waits for this gateway's first list."),
+    key("gateways.*.allow", Kind::Texts, WhenAbsent::Absent, "Globs over the gateway's own tool names. Absent: all."),
+    key("gateways.*.deny", Kind::Texts, WhenAbsent::Text("[]"), "Globs over the gateway's own tool names; wins over `allow`."),
+    key("gateways.*.rename", Kind::TextTable, WhenAbsent::Text("{}"), "Own name = exposed name. The exposed name is taken as it stands."),
+    key("gateways.*.prefix", Kind::Choice(PREFIXES), WhenAbsent::Absent, "Overrides `tools.prefix` for this gateway."),
+    key("gateways.*.enabled", Kind::Flag, WhenAbsent::Text("true"), "`false`: as if the gateway were not there."),
+    key("gateways.*.enabled_if_env", Kind::Text, WhenAbsent::Absent, "The gateway is there only when this variable is set and not empty."),
 ];
 
 /// Keys that are not there yet: said clearly rather than called unknown.

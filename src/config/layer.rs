@@ -6,7 +6,7 @@ use figment::{Metadata, Profile, Provider};
 use super::problem::{Place, Places, Problem};
 
 /// What one source gives: values, their places, and what is wrong with them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Layer {
     /// What the layer is called.
     pub(super) name: &'static str,

@@ -2,12 +2,28 @@
 
 use url::Url;
 
-use super::{EraChoice, Transport};
+use super::{EraChoice, Key, Transport};
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "***";
 /// A longer run of letters and digits, with both among them, may be a token.
 const TOKEN_CHARS_MIN: usize = 24;
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}({})", self.name(), self.target())
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key")
+            .field("user", &self.user)
+            .field("acts_for_users", &self.acts_for_users)
+            .field("tools", &self.tools)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Transport {
     /// Returns the transport's name: `http`, `sse` or `stdio`.

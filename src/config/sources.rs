@@ -24,7 +24,7 @@ pub struct Flags {
 }
 
 /// Everything that the configuration is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sources {
     /// The file, when there is one.
     pub file: Option<File>,
@@ -34,6 +34,15 @@ pub struct Sources {
     pub flags: Flags,
     /// Reads what `${file:…}` names.
     pub read_file: ReadFile,
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Sources {

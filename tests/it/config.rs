@@ -346,7 +346,29 @@ fn patterns_of_permitted_tools_are_compiled() {
 
 #[test]
 fn secrets_do_not_stand_in_what_a_configuration_prints() {
-    let text = "[auth]\nkeys = [{ user = 'a', key = 's3cret-s3cret-s3cret' }]\n[gateways.a]\nurl = 'https://h/'\nheaders = { A = 's3cret' }\n\
-                [gateways.b]\ncommand = ['x']\nenv = { A = 's3cret' }\n";
-    assert!(!format!("{:?}", good(text)).contains("s3cret"));
+    let text = "[auth]\nkeys = [{ user = 'a', key = 's3cret-s3cret-s3cret' }]\n\
+                [gateways.a]\nurl = 'https://h/mcp?key=s3cret'\nheaders = { A = 's3cret' }\n\
+                [gateways.b]\ncommand = ['x', '--token', 's3cret']\nenv = { A = 's3cret' }\n";
+    let sources = sources(text, &[("SOME_KEY", "s3cret")]);
+    let printed = format!("{sources:?} {:?}", config::load(&sources).unwrap());
+    assert!(!printed.contains("s3cret"), "{printed}");
+    assert!(printed.contains("https://h/mcp"), "{printed}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_of_a_file_makes_the_loader_fall_over(text in "[\\[\\]a-z.=\"'{}$:#\\n 0-9_-]{0,200}") {
+        let _ = load(&text, &[]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_damaged_anywhere_is_read_or_refused(at in 0_usize..2_500, with in "[\\PC\\n]{0,3}") {
+        let whole = include_str!("../../gateways.toml");
+        let mut text: String = whole.chars().take(at).collect();
+        text.push_str(&with);
+        text.extend(whole.chars().skip(at + 1));
+        if let Err(errors) = load(&text, &[]) {
+            proptest::prop_assert!(!errors.problems().is_empty());
+        }
+    }
 }

@@ -197,6 +197,19 @@ fn problems_of_the_environment_name_the_variable() {
             "{part}: {problems:#?}"
         );
     }
+    let twice = problems_with(
+        "",
+        &[
+            ("MCP_A_URL", "http://localhost/1"),
+            ("MCP_a_URL", "http://localhost/2"),
+        ],
+    );
+    assert_eq!(
+        twice,
+        [
+            "environment MCP_a_URL: gateways.a: two variables, which differ in upper and lower case, name this gateway"
+        ]
+    );
     let url_and_command = problems_with(
         "[gateways.a]\ncommand = ['x']\n",
         &[("MCP_A_URL", "http://localhost/")],
