@@ -1,0 +1,264 @@
+//! Requests of legacy clients (2025-03-26 to 2025-11-25). A session is needed only where something needs one: lists
+//! and plain calls are served without, for clients that do not echo their `Mcp-Session-Id`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+use super::era::Spoken;
+use super::exchange::{self, Asked, Asking, Context, Running, Voice};
+use super::fault::Fault;
+use super::session::Session;
+use super::{Endpoint, Sent, Text, lists, render, reply};
+use crate::exchange::{Answer, CallError, Client, Question, Scope};
+use crate::protocol::headers;
+use crate::protocol::json::Raw;
+use crate::protocol::message::{self, Message, Notification, Request, RpcId};
+use crate::protocol::meta::LogLevel;
+use crate::protocol::method::Method;
+use crate::protocol::version::ProtocolVersion;
+use crate::proxy::ProxyError;
+use crate::upstream::outgoing::implementation;
+
+/// What the merged catalog can do, whatever the gateways of the moment: they come and go.
+pub(super) const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#;
+
+impl Endpoint {
+    pub(super) async fn legacy(self: Arc<Self>, sent: Sent, message: Message) -> Response<Body> {
+        if let Message::Request(request) = &message
+            && request.method == Method::Initialize
+        {
+            return self.initialize(&sent, request);
+        }
+        let session = match self.session_of(&sent) {
+            Ok(session) => session,
+            Err(response) => return *response,
+        };
+        match message {
+            Message::Request(request) => self.legacy_request(&sent, session, request).await,
+            Message::Notification(notification) => {
+                self.legacy_notification(session.as_ref(), &notification).await;
+                reply::accepted()
+            }
+            Message::Response(response) => {
+                if !session.is_some_and(|session| session.questions.answer(&response)) {
+                    tracing::debug!("an answer to no open question was dropped");
+                }
+                reply::accepted()
+            }
+        }
+    }
+
+    /// Finds the session that a request names; 404 for unknown, foreign and ended ones alike.
+    pub(super) fn session_of(&self, sent: &Sent) -> Result<Option<Arc<Session>>, Box<Response<Body>>> {
+        let Some(id) = sent.headers.get(headers::SESSION_ID) else { return Ok(None) };
+        let found = id.to_str().ok().and_then(|id| self.sessions.get(&sent.principal, id));
+        found.map(Some).ok_or_else(|| {
+            let fault = Fault::session_not_found().named(&sent.request_id);
+            Box::new(reply::error(StatusCode::NOT_FOUND, None, &fault))
+        })
+    }
+
+    /// Answers `initialize` from memory and opens a session (2025-11-25, Lifecycle).
+    fn initialize(&self, sent: &Sent, request: &Request) -> Response<Body> {
+        let fail = |fault: Fault| {
+            let status = fault.status(Spoken::Legacy);
+            reply::error(status, Some(&request.id), &fault.named(&sent.request_id))
+        };
+        let params = request.params.as_ref();
+        let Some(asked) = params.and_then(|params| params.string("protocolVersion")) else {
+            return fail(Fault::invalid_params("Invalid params: `protocolVersion` must be a string"));
+        };
+        let object = |key| params.and_then(|params| params.get(key)).filter(|value| value.object().is_ok());
+        let capabilities = object("capabilities").unwrap_or(Raw::literal("{}"));
+        let version = ProtocolVersion::negotiate_legacy(&asked);
+        let session = match self.sessions.open(&sent.principal, version, capabilities, object("clientInfo")) {
+            Ok(session) => session,
+            Err(error) => return fail(Fault::internal(&error.to_string())),
+        };
+        let view = self.parts.proxy.view(&sent.principal);
+        let instructions = view.snapshot().instructions().map(|text| format!(r#","instructions":{}"#, Raw::from(text).as_str()));
+        let result = format!(
+            r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{}{}}}"#,
+            implementation().as_str(),
+            instructions.unwrap_or_default(),
+        );
+        let Ok(result) = Raw::parse(&result.into()) else { return fail(Fault::internal("no result could be written")) };
+        let mut response = reply::json(StatusCode::OK, message::response(&request.id, &result));
+        if let Ok(id) = HeaderValue::from_str(session.id.as_str()) {
+            response.headers_mut().insert(headers::SESSION_ID, id);
+        }
+        response
+    }
+
+    async fn legacy_request(
+        self: Arc<Self>,
+        sent: &Sent,
+        session: Option<Arc<Session>>,
+        request: Request,
+    ) -> Response<Body> {
+        if is_forwarded(request.method) {
+            let asked = Asked::new(&request, sent);
+            return match self.begin_legacy(sent, session.as_ref(), request) {
+                Ok(running) => {
+                    let held = exchange::held_by(session.as_ref());
+                    exchange::respond(&self, running, LegacyVoice { asked, session }, held).await
+                }
+                Err(fault) => fail(&asked.request.id, fault, sent),
+            };
+        }
+        match self.legacy_local(sent, session.as_ref(), &request).await {
+            Ok(text) => reply::json(StatusCode::OK, text),
+            Err(fault) => fail(&request.id, fault, sent),
+        }
+    }
+
+    /// Starts a call that belongs to an upstream.
+    pub(super) fn begin_legacy(
+        &self,
+        sent: &Sent,
+        session: Option<&Arc<Session>>,
+        request: Request,
+    ) -> Result<Running, Fault> {
+        let cancel = CancellationToken::new();
+        let in_flight = match session {
+            Some(session) => {
+                let begun = session.begin(&request.id, &cancel);
+                Some(begun.ok_or_else(|| Fault::invalid_request("Invalid request: the id is in use"))?)
+            }
+            None => None,
+        };
+        let context = Context {
+            client: client_of(sent, session),
+            log_level: session.map(|session| session.level()),
+            request_state: None,
+            cancel,
+            in_flight,
+        };
+        let at_most = self.parts.limits.in_flight_per_user_max;
+        self.start(request, context).ok_or_else(|| Fault::too_many_calls(at_most))
+    }
+
+    /// Answers what no upstream is asked for.
+    pub(super) async fn legacy_local(
+        &self,
+        sent: &Sent,
+        session: Option<&Arc<Session>>,
+        request: &Request,
+    ) -> Result<Text, Fault> {
+        if let Some(kind) = lists::kind_of(request.method) {
+            return self.list(sent, request, kind, Spoken::Legacy);
+        }
+        let done = || Ok(message::response(&request.id, &Raw::literal("{}")));
+        let text = |key: &str| request.params.as_ref().and_then(|params| params.string(key));
+        match request.method {
+            Method::Ping => done(),
+            Method::SetLevel => {
+                let level = text("level").and_then(|level| LogLevel::parse(&level));
+                let level = level.ok_or_else(|| Fault::invalid_params("Invalid params: unknown log level"))?;
+                if let Some(session) = session {
+                    session.set_level(level);
+                }
+                done()
+            }
+            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+                let session = session.ok_or_else(Fault::no_session)?;
+                let uri = text("uri").ok_or_else(|| Fault::invalid_params("Invalid params: `uri` must be a string"))?;
+                self.watch(sent, session, &uri, request.method == Method::ResourcesSubscribe).await?;
+                done()
+            }
+            _ => Err(Fault::method_not_found(&request.method_name.string().unwrap_or_default())),
+        }
+    }
+
+    async fn watch(&self, sent: &Sent, session: &Arc<Session>, uri: &str, wanted: bool) -> Result<(), Fault> {
+        let client = client_of(sent, Some(session));
+        let watched = self.parts.proxy.watch_resource(&client, uri, wanted).await;
+        let route = watched.map_err(|error| Fault::of(&error, Spoken::Legacy))?;
+        if session.watch(&route, wanted) {
+            return Ok(());
+        }
+        self.parts.metrics.limit_hit("resource_subscriptions");
+        Err(Fault::invalid_request("Too many resource subscriptions in this session"))
+    }
+
+    pub(super) async fn legacy_notification(&self, session: Option<&Arc<Session>>, notification: &Notification) {
+        let Some(session) = session else { return };
+        match notification.method {
+            Method::Cancelled => {
+                let id = notification.params.as_ref().and_then(|params| params.get("requestId"));
+                if let Some(id) = id.and_then(RpcId::new) {
+                    session.cancel(&id);
+                }
+            }
+            Method::RootsListChanged => self.parts.proxy.gateways().roots_changed(&session.client).await,
+            _ => {}
+        }
+    }
+}
+
+/// Tells whether an upstream answers a method.
+pub(super) fn is_forwarded(method: Method) -> bool {
+    matches!(method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete)
+}
+
+fn fail(id: &RpcId, fault: Fault, sent: &Sent) -> Response<Body> {
+    let status = fault.status(Spoken::Legacy);
+    reply::error(status, Some(id), &fault.named(&sent.request_id))
+}
+
+/// Returns the session's client; with the rights of the key that this request came with, should that be another one.
+fn client_of(sent: &Sent, session: Option<&Arc<Session>>) -> Arc<Client> {
+    let principal = sent.principal.clone();
+    match session {
+        Some(session) if session.client.principal.key() == principal.key() => session.client.clone(),
+        Some(session) => Arc::new(Client { principal, ..(*session.client).clone() }),
+        None => Arc::new(Client {
+            principal,
+            scope: Scope::Stateless,
+            version: ProtocolVersion::V2025_03_26,
+            capabilities: Raw::literal("{}"),
+            info: None,
+            outbox: None,
+        }),
+    }
+}
+
+/// How a legacy client reads a running call.
+struct LegacyVoice {
+    asked: Asked,
+    session: Option<Arc<Session>>,
+}
+
+impl Voice for LegacyVoice {
+    fn notification(&mut self, notification: Notification) -> Option<Text> {
+        Some(notification.raw)
+    }
+
+    /// Asks on the call's own stream; the answer comes as a POST of its own. Without a session it would have no way
+    /// back: the question is dropped then, and the upstream told so.
+    fn question(&mut self, question: Question, running: Running) -> Asking {
+        let text = self.session.as_ref().and_then(|session| session.questions.ask(question));
+        Asking::GoesOn(text, running)
+    }
+
+    fn answer(&mut self, answer: Result<Answer, ProxyError>) -> Option<(StatusCode, Text)> {
+        answer_text(&self.asked, answer)
+    }
+}
+
+/// Writes an answer for a legacy client; `None` for a request that it cancelled.
+pub(super) fn answer_text(asked: &Asked, answer: Result<Answer, ProxyError>) -> Option<(StatusCode, Text)> {
+    match answer {
+        Ok(answer) => Some(render::answer(&asked.request, &answer, Spoken::Legacy, None)),
+        Err(ProxyError::Call(CallError::Cancelled)) => None,
+        Err(error) => {
+            let fault = Fault::of(&error, Spoken::Legacy);
+            let status = fault.status(Spoken::Legacy);
+            let error = fault.named(&asked.request_id);
+            Some((status, message::error_response(Some(&asked.request.id), &error)))
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `subscriptions/listen` of modern clients (2026-07-28, "Subscriptions"): an acknowledgement, then what was asked for
+//! and nothing else, each tagged with the id of the listen request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::Response;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+
+use super::fault::Fault;
+use super::modern_check::Declared;
+use super::notices::{ListChanges, with_uri};
+use super::{Endpoint, Sent, Text, reply, sessions};
+use crate::catalog::route::Route;
+use crate::exchange::{Client, Outbox, Scope};
+use crate::limits::{KEEP_ALIVE_INTERVAL, RESOURCE_SUBSCRIPTIONS_MAX, STREAM_QUEUE_EVENTS_MAX};
+use crate::protocol::json::{Object, Raw};
+use crate::protocol::message::{self, Message, Notification, Request, RpcId};
+use crate::protocol::meta;
+use crate::protocol::method::Method;
+use crate::protocol::splice::Splice;
+use crate::protocol::sse;
+use crate::protocol::version::ProtocolVersion;
+use crate::telemetry::Counted;
+
+/// Which changes of lists a filter may ask for.
+const LISTS: [(&str, Method); 3] = [
+    ("toolsListChanged", Method::ToolsListChanged),
+    ("promptsListChanged", Method::PromptsListChanged),
+    ("resourcesListChanged", Method::ResourcesListChanged),
+];
+
+/// Opens a listen stream. Resources are watched in a scope of the stream's own, which ends with it.
+pub(super) async fn stream(
+    endpoint: &Arc<Endpoint>,
+    sent: &Sent,
+    request: &Request,
+    declared: Declared,
+) -> Result<Response<Body>, Fault> {
+    let filter = request.params.as_ref().and_then(|params| params.object("notifications"));
+    let filter = filter.ok_or_else(|| Fault::invalid_params("Invalid params: `notifications` must be an object"))?;
+    let uris = subscriptions(&filter)?;
+    let wanted: Vec<Method> = LISTS
+        .into_iter()
+        .filter(|(key, _)| filter.get(key).and_then(|value| value.bool()) == Some(true))
+        .map(|(_, method)| method)
+        .collect();
+    let changes = endpoint.parts.catalog.changes();
+    let told = *changes.borrow();
+    let (client, inbox) = client_of(sent, declared);
+    let mut listening = Listening {
+        endpoint: endpoint.clone(),
+        client,
+        inbox,
+        watched: HashMap::new(),
+        wanted,
+        changes: ListChanges::new(changes, told),
+        id: request.id.clone(),
+        over: false,
+        _counted: endpoint.parts.metrics.stream_opened(),
+    };
+    let honoured = listening.watch(&uris).await;
+    let first = listening.acknowledgement(&filter, &honoured);
+    Ok(reply::events(stream::unfold((listening, Some(first)), |(mut listening, first)| async move {
+        let chunk = match first {
+            Some(first) => first,
+            None => listening.next().await?,
+        };
+        Some((chunk, (listening, None)))
+    })))
+}
+
+fn subscriptions(filter: &Object) -> Result<Vec<String>, Fault> {
+    let Some(given) = filter.get("resourceSubscriptions") else { return Ok(Vec::new()) };
+    let uris: Option<Vec<String>> = given.read();
+    let uris = uris.ok_or_else(|| Fault::invalid_params("Invalid params: `resourceSubscriptions` must be a list of URIs"))?;
+    if uris.len() > RESOURCE_SUBSCRIPTIONS_MAX {
+        return Err(Fault::invalid_params(format!(
+            "Invalid params: at most {RESOURCE_SUBSCRIPTIONS_MAX} resourceSubscriptions on one stream"
+        )));
+    }
+    Ok(uris)
+}
+
+fn client_of(sent: &Sent, declared: Declared) -> (Arc<Client>, mpsc::Receiver<Notification>) {
+    let (outbox, inbox) = Outbox::new(STREAM_QUEUE_EVENTS_MAX);
+    let client = Client {
+        principal: sent.principal.clone(),
+        scope: Scope::Session(sessions::scope_id()),
+        version: ProtocolVersion::MODERN_LATEST,
+        capabilities: declared.capabilities,
+        info: declared.info,
+        outbox: Some(outbox),
+    };
+    (Arc::new(client), inbox)
+}
+
+struct Listening {
+    endpoint: Arc<Endpoint>,
+    client: Arc<Client>,
+    inbox: mpsc::Receiver<Notification>,
+    /// Exposed URI to where it leads.
+    watched: HashMap<String, Arc<Route>>,
+    wanted: Vec<Method>,
+    changes: ListChanges,
+    id: RpcId,
+    over: bool,
+    _counted: Counted,
+}
+
+impl Listening {
+    /// Watches resources and returns those that can be watched.
+    async fn watch(&mut self, uris: &[String]) -> Vec<String> {
+        for uri in uris {
+            match self.endpoint.parts.proxy.watch_resource(&self.client, uri, true).await {
+                Ok(route) => {
+                    self.watched.insert(uri.clone(), route);
+                }
+                Err(error) => tracing::debug!(%error, "a resource cannot be watched"),
+            }
+        }
+        uris.iter().filter(|uri| self.watched.contains_key(*uri)).cloned().collect()
+    }
+
+    fn acknowledgement(&self, filter: &Object, honoured: &[String]) -> Bytes {
+        let mut notifications = Map::new();
+        for (key, method) in LISTS {
+            if self.wanted.contains(&method) {
+                notifications.insert(key.to_owned(), Value::Bool(true));
+            }
+        }
+        if filter.has("resourceSubscriptions") {
+            notifications.insert("resourceSubscriptions".to_owned(), json!(honoured));
+        }
+        let params = format!(r#"{{"_meta":{},"notifications":{}}}"#, self.meta(), Value::Object(notifications));
+        self.event(Method::SubscriptionsAcknowledged, params)
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.over {
+            return None;
+        }
+        loop {
+            let out = tokio::select! {
+                biased;
+                () = self.endpoint.parts.draining.cancelled() => {
+                    self.over = true;
+                    self.ending()
+                }
+                Some(said) = self.inbox.recv() => self.updated(&said),
+                changed = self.changes.next() => self.changed(&changed),
+                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
+            };
+            if !out.is_empty() {
+                return Some(out);
+            }
+        }
+    }
+
+    fn changed(&self, methods: &[Method]) -> Bytes {
+        let wanted = methods.iter().filter(|method| self.wanted.contains(method));
+        let texts: Vec<Bytes> = wanted.map(|method| self.event(*method, format!(r#"{{"_meta":{}}}"#, self.meta()))).collect();
+        texts.concat().into()
+    }
+
+    fn updated(&self, said: &Notification) -> Bytes {
+        if said.method != Method::ResourcesUpdated {
+            return Bytes::new();
+        }
+        let own = said.params.as_ref().and_then(|params| params.string("uri")).unwrap_or_default();
+        let mut out = BytesMut::new();
+        for (uri, _) in self.watched.iter().filter(|(_, route)| *route.own == *own) {
+            sse::write_event(&mut out, None, &self.tagged(&with_uri(said, uri)));
+        }
+        out.freeze()
+    }
+
+    /// Puts the id of this stream into a notification of an upstream.
+    fn tagged(&self, text: &Text) -> Text {
+        let Ok(Message::Notification(notification)) = Message::parse(text.clone()) else { return text.clone() };
+        let mut splice = Splice::new(text);
+        let tag = Raw::parse(&self.meta().into()).unwrap_or(Raw::literal("{}"));
+        match (&notification.meta, &notification.params) {
+            (Some(meta), _) => splice.set(meta, meta::SUBSCRIPTION_ID, self.id.raw()),
+            (None, Some(params)) => splice.set(params, "_meta", &tag),
+            (None, None) => {}
+        }
+        splice.done()
+    }
+
+    /// Ends the subscription in order: the empty result, then the end of the stream.
+    fn ending(&self) -> Bytes {
+        let result = format!(r#"{{"resultType":"complete","_meta":{}}}"#, self.meta());
+        let result = Raw::parse(&result.into()).unwrap_or(Raw::literal("{}"));
+        let mut out = BytesMut::new();
+        sse::write_event(&mut out, None, &message::response(&self.id, &result));
+        out.freeze()
+    }
+
+    fn meta(&self) -> String {
+        format!(r#"{{"{}":{}}}"#, meta::SUBSCRIPTION_ID, self.id.raw().as_str())
+    }
+
+    fn event(&self, method: Method, params: String) -> Bytes {
+        let params = Raw::parse(&params.into()).ok();
+        let mut out = BytesMut::new();
+        sse::write_event(&mut out, None, &message::notification(method, params.as_ref()));
+        out.freeze()
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if self.watched.is_empty() {
+            return;
+        }
+        let (gateways, client) = (self.endpoint.parts.proxy.gateways().clone(), self.client.clone());
+        self.endpoint.parts.supervisor.spawn("listen end", async move { gateways.scope_ended(&client).await });
+    }
+}

@@ -1,0 +1,230 @@
+//! Requests of modern clients (2026-07-28): stateless, each with its own metadata. A client that goes away cancels its
+//! call. Questions come back as `input_required`, never as requests.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+use super::era::Spoken;
+use super::exchange::{self, Asked, Asking, Context, Held, Running, Voice};
+use super::fault::Fault;
+use super::modern_check::{self, Declared};
+use super::parked::{ParkedId, Resumed};
+use super::request_state::{self, State};
+use super::{Endpoint, Sent, Text, legacy, listen, lists, render, reply};
+use crate::catalog::listing::Kind;
+use crate::exchange::{Answer, Client, Question, Scope};
+use crate::protocol::json::Raw;
+use crate::protocol::message::{self, Message, Notification, Outcome, Request};
+use crate::protocol::meta;
+use crate::protocol::method::Method;
+use crate::protocol::splice::Splice;
+use crate::protocol::version::{Era, ProtocolVersion};
+use crate::proxy::ProxyError;
+
+/// What we answer `server/discover` with, newest first.
+const SUPPORTED_VERSIONS: &str = r#"["2026-07-28","2025-11-25","2025-06-18","2025-03-26"]"#;
+
+impl Endpoint {
+    pub(super) async fn modern(self: Arc<Self>, sent: Sent, message: Message) -> Response<Body> {
+        let request = match message {
+            Message::Request(request) => request,
+            // The core has no notifications of clients over HTTP; those of extensions are nobody's here.
+            Message::Notification(_) => return reply::accepted(),
+            Message::Response(_) => {
+                let fault = Fault::invalid_request("Invalid request: clients post requests, never responses");
+                return reply::error(StatusCode::BAD_REQUEST, None, &fault.named(&sent.request_id));
+            }
+        };
+        match self.modern_request(&sent, &request).await {
+            Ok(response) => response,
+            Err(fault) => {
+                let status = fault.status(Spoken::Modern);
+                reply::error(status, Some(&request.id), &fault.named(&sent.request_id))
+            }
+        }
+    }
+
+    async fn modern_request(self: &Arc<Self>, sent: &Sent, request: &Request) -> Result<Response<Body>, Fault> {
+        let declared = modern_check::declared(&sent.headers, request)?;
+        if let Some(kind) = lists::kind_of(request.method) {
+            return self.list(sent, request, kind, Spoken::Modern).map(|text| reply::json(StatusCode::OK, text));
+        }
+        match request.method {
+            Method::Discover => self.discover(sent, request),
+            Method::Listen => listen::stream(self, sent, request, declared).await,
+            method if legacy::is_forwarded(method) => self.modern_call(sent, request, declared).await,
+            _ => Err(Fault::method_not_found(&request.method_name.string().unwrap_or_default())),
+        }
+    }
+
+    /// Answers `server/discover` from memory.
+    fn discover(&self, sent: &Sent, request: &Request) -> Result<Response<Body>, Fault> {
+        let view = self.parts.proxy.view(&sent.principal);
+        let instructions =
+            view.snapshot().instructions().map(|text| format!(r#","instructions":{}"#, Raw::from(text).as_str()));
+        let result = format!(
+            r#"{{"supportedVersions":{SUPPORTED_VERSIONS},"capabilities":{}{},{}}}"#,
+            legacy::CAPABILITIES,
+            instructions.unwrap_or_default(),
+            lists::modern_members(None),
+        );
+        let result = Raw::parse(&result.into()).map_err(|_| Fault::internal("no result could be written"))?;
+        Ok(reply::json(StatusCode::OK, message::response(&request.id, &result)))
+    }
+
+    async fn modern_call(
+        self: &Arc<Self>,
+        sent: &Sent,
+        request: &Request,
+        declared: Declared,
+    ) -> Result<Response<Body>, Fault> {
+        let params = request.params.as_ref();
+        if request.method == Method::ToolsCall
+            && let Some(name) = params.and_then(|params| params.string("name"))
+        {
+            let view = self.parts.proxy.view(&sent.principal);
+            if let Some(route) = view.snapshot().resolve(Kind::Tool, &name) {
+                modern_check::param_headers(&sent.headers, request, route)?;
+            }
+        }
+        let mut voice = ModernVoice { endpoint: self.clone(), asked: Asked::new(request, sent), sent: sent.again(), questions: 0 };
+        let mut context = Context {
+            client: client_of(sent, &declared),
+            log_level: declared.log_level,
+            request_state: None,
+            cancel: CancellationToken::new(),
+            in_flight: None,
+        };
+        let held = |cancel: &CancellationToken| Held {
+            cancel_on_drop: Some(cancel.clone().drop_guard()),
+            ..Held::default()
+        };
+        match self.state_of(sent, request)? {
+            Some(State::Parked(id)) => match self.resume(sent, request, &id)? {
+                Resumed::Running(running, unsaid, questions) => {
+                    voice.questions = questions;
+                    let running = running.with_unsaid(unsaid);
+                    let held = held(&running.cancel);
+                    Ok(exchange::respond(self, running, voice, held).await)
+                }
+                Resumed::Asking(id) => {
+                    let text = voice.input_required(&id).ok_or_else(|| Fault::internal("no question could be written"))?;
+                    Ok(reply::json(StatusCode::OK, text))
+                }
+            },
+            state => {
+                if let Some(State::Upstream(raw)) = state {
+                    context.request_state = Some(raw);
+                }
+                let held = held(&context.cancel);
+                let at_most = self.parts.limits.in_flight_per_user_max;
+                let running = self.start(request.clone(), context).ok_or_else(|| Fault::too_many_calls(at_most))?;
+                Ok(exchange::respond(self, running, voice, held).await)
+            }
+        }
+    }
+
+    /// Opens the state that a retry carries.
+    fn state_of(&self, sent: &Sent, request: &Request) -> Result<Option<State>, Fault> {
+        let Some(text) = request.params.as_ref().and_then(|params| params.get("requestState")) else { return Ok(None) };
+        let invalid = || Fault::invalid_params("Invalid params: `requestState` is not one of this request, or has expired");
+        let text = text.string().ok_or_else(invalid)?;
+        request_state::read(&self.parts.sealer, &sent.principal, request, &text).map(Some).ok_or_else(invalid)
+    }
+
+    fn resume(&self, sent: &Sent, request: &Request, id: &ParkedId) -> Result<Resumed, Fault> {
+        let answers = request.params.as_ref().and_then(|params| params.object("inputResponses"));
+        self.parked.resume(id, sent.principal.user(), answers.as_ref()).ok_or_else(|| {
+            Fault::invalid_params("Invalid params: the call that `requestState` names is over; start it again")
+        })
+    }
+}
+
+fn client_of(sent: &Sent, declared: &Declared) -> Arc<Client> {
+    Arc::new(Client {
+        principal: sent.principal.clone(),
+        scope: Scope::Stateless,
+        version: ProtocolVersion::MODERN_LATEST,
+        capabilities: declared.capabilities.clone(),
+        info: declared.info.clone(),
+        outbox: None,
+    })
+}
+
+/// How a modern client reads a running call.
+struct ModernVoice {
+    endpoint: Arc<Endpoint>,
+    asked: Asked,
+    sent: Sent,
+    /// Questions of this call that were asked in earlier rounds.
+    questions: usize,
+}
+
+impl ModernVoice {
+    /// Writes the `input_required` result of a parked call.
+    fn input_required(&self, id: &ParkedId) -> Option<Text> {
+        let requests = self.endpoint.parked.input_requests(id)?;
+        let state = self.sealed(&State::Parked(*id))?;
+        let result = format!(
+            r#"{{"resultType":"input_required","inputRequests":{},"requestState":{}}}"#,
+            requests.as_str(),
+            state.as_str(),
+        );
+        Some(message::response(&self.asked.request.id, &Raw::parse(&result.into()).ok()?))
+    }
+
+    fn sealed(&self, state: &State) -> Option<Raw> {
+        let sealer = &self.endpoint.parts.sealer;
+        let text = request_state::write(sealer, &self.sent.principal, &self.asked.request, state)?;
+        Some(Raw::from(text.as_str()))
+    }
+
+    fn failed(&self, fault: Fault) -> (StatusCode, Text) {
+        let status = fault.status(Spoken::Modern);
+        (status, message::error_response(Some(&self.asked.request.id), &fault.named(&self.asked.request_id)))
+    }
+}
+
+impl Voice for ModernVoice {
+    fn notification(&mut self, notification: Notification) -> Option<Text> {
+        let token = self.asked.request.meta.as_ref().and_then(|meta| meta.get(meta::PROGRESS_TOKEN));
+        if notification.method != Method::Progress {
+            return Some(notification.raw);
+        }
+        // A retry may report under another token than the request that began the call.
+        let (Some(token), Some(params)) = (token, &notification.params) else { return None };
+        let mut splice = Splice::new(&notification.raw);
+        splice.set(params, meta::PROGRESS_TOKEN, &token);
+        Some(splice.done())
+    }
+
+    fn question(&mut self, question: Question, running: Running) -> Asking {
+        let user = self.sent.principal.user();
+        let parked = self.endpoint.parked.park(user, question, running, self.questions);
+        let text = parked.and_then(|id| self.input_required(&id));
+        Asking::Ends(text.unwrap_or_else(|| {
+            self.endpoint.parts.metrics.limit_hit("parked_calls");
+            self.failed(Fault::internal("too many calls wait for answers; try again later")).1
+        }))
+    }
+
+    fn answer(&mut self, answer: Result<Answer, ProxyError>) -> Option<(StatusCode, Text)> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Some(self.failed(Fault::of(&error, Spoken::Modern))),
+        };
+        let mut state = None;
+        if let (Era::Modern, Outcome::Result(result)) = (answer.era, &answer.response.outcome)
+            && let Some(given) = result.get("requestState")
+        {
+            let Some(sealed) = self.sealed(&State::Upstream(given)) else {
+                return Some(self.failed(Fault::internal("the gateway's requestState is too long")));
+            };
+            state = Some(sealed);
+        }
+        Some(render::answer(&self.asked.request, &answer, Spoken::Modern, state.as_ref()))
+    }
+}

@@ -1,0 +1,197 @@
+//! One session of a legacy client (2025-11-25, Transports, "Session Management"): what it declared, which requests
+//! are in flight, what it was asked, what it watches. Never calls an upstream. Modern requests never reach this module.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::questions::Questions;
+use crate::catalog::Changes;
+use crate::catalog::route::Route;
+use crate::clock::{self, Instant};
+use crate::exchange::Client;
+use crate::ids::SessionId;
+use crate::limits::RESOURCE_SUBSCRIPTIONS_MAX;
+use crate::protocol::message::{Notification, RpcId};
+use crate::protocol::meta::LogLevel;
+use crate::telemetry::Counted;
+
+const LEVELS: [LogLevel; 8] = [
+    LogLevel::Debug,
+    LogLevel::Info,
+    LogLevel::Notice,
+    LogLevel::Warning,
+    LogLevel::Error,
+    LogLevel::Critical,
+    LogLevel::Alert,
+    LogLevel::Emergency,
+];
+/// What a client that set no level gets.
+const LEVEL_DEFAULT: LogLevel = LogLevel::Info;
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) client: Arc<Client>,
+    pub(super) questions: Questions,
+    /// What upstreams say outside of calls; read by the stream that is open.
+    pub(super) inbox: tokio::sync::Mutex<mpsc::Receiver<Notification>>,
+    pub(super) born: Instant,
+    level: AtomicU8,
+    in_flight: DashMap<RpcId, CancellationToken>,
+    watched: Mutex<Vec<Arc<Route>>>,
+    told: Mutex<Changes>,
+    stream: Mutex<CancellationToken>,
+    streams_open: AtomicUsize,
+    used_ms: AtomicU64,
+    _counted: Counted,
+}
+
+impl Session {
+    pub(super) fn new(
+        id: SessionId,
+        client: Arc<Client>,
+        inbox: mpsc::Receiver<Notification>,
+        told: Changes,
+        counted: Counted,
+    ) -> Self {
+        Self {
+            id,
+            client,
+            questions: Questions::default(),
+            inbox: tokio::sync::Mutex::new(inbox),
+            born: clock::now(),
+            level: AtomicU8::new(LEVEL_DEFAULT as u8),
+            in_flight: DashMap::new(),
+            watched: Mutex::default(),
+            told: Mutex::new(told),
+            stream: Mutex::default(),
+            streams_open: AtomicUsize::new(0),
+            used_ms: AtomicU64::new(0),
+            _counted: counted,
+        }
+    }
+
+    /// Notes that the session was used just now.
+    pub(super) fn touch(&self) {
+        self.used_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Returns how long nobody used it; nothing while a stream is open or a request in flight.
+    pub(super) fn idle(&self) -> Duration {
+        if self.streams_open.load(Ordering::Relaxed) > 0 || !self.in_flight.is_empty() {
+            return Duration::ZERO;
+        }
+        self.born.elapsed().saturating_sub(Duration::from_millis(self.used_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Sets the level of log messages.
+    pub(super) fn set_level(&self, level: LogLevel) {
+        self.level.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// Returns from which level on log messages are wanted.
+    pub(super) fn level(&self) -> LogLevel {
+        LEVELS.get(usize::from(self.level.load(Ordering::Relaxed))).copied().unwrap_or(LEVEL_DEFAULT)
+    }
+
+    /// Notes a request in flight; `None` when its id is in use already.
+    pub(super) fn begin(self: &Arc<Self>, id: &RpcId, cancel: &CancellationToken) -> Option<InFlight> {
+        let dashmap::Entry::Vacant(free) = self.in_flight.entry(id.clone()) else { return None };
+        free.insert(cancel.clone());
+        Some(InFlight { session: self.clone(), id: id.clone() })
+    }
+
+    /// Cancels a request in flight, if it is there.
+    pub(super) fn cancel(&self, id: &RpcId) {
+        let found = self.in_flight.get(id).map(|cancel| cancel.clone());
+        if let Some(cancel) = found {
+            cancel.cancel();
+        }
+    }
+
+    /// Cancels everything that is in flight or open, when the session ends.
+    pub(super) fn close(&self) {
+        for cancel in &self.in_flight {
+            cancel.cancel();
+        }
+        locked(&self.stream).cancel();
+    }
+
+    /// Opens the stream for what belongs to no request; the one before it ends, since a message goes to one stream.
+    pub(super) fn open_stream(self: &Arc<Self>) -> (CancellationToken, OpenStream) {
+        let fresh = CancellationToken::new();
+        std::mem::replace(&mut *locked(&self.stream), fresh.clone()).cancel();
+        (fresh, self.hold())
+    }
+
+    /// Keeps the session from idling out while a stream is open.
+    pub(super) fn hold(self: &Arc<Self>) -> OpenStream {
+        self.streams_open.fetch_add(1, Ordering::Relaxed);
+        OpenStream(self.clone())
+    }
+
+    /// Notes a resource as watched or no longer; false when there are too many.
+    pub(super) fn watch(&self, route: &Arc<Route>, wanted: bool) -> bool {
+        let mut watched = locked(&self.watched);
+        watched.retain(|other| other.exposed != route.exposed);
+        if wanted && watched.len() < RESOURCE_SUBSCRIPTIONS_MAX {
+            watched.push(route.clone());
+            return true;
+        }
+        !wanted
+    }
+
+    /// Returns the URIs that the client watches and that go by `own` at their gateway.
+    pub(super) fn watched_as(&self, own: &str) -> Vec<Arc<str>> {
+        locked(&self.watched)
+            .iter()
+            .filter(|route| &*route.own == own)
+            .map(|route| route.exposed.clone())
+            .collect()
+    }
+
+    /// Returns of which changes of lists the client was told.
+    pub(super) fn told(&self) -> Changes {
+        *locked(&self.told)
+    }
+
+    /// Notes of which changes of lists the client was told.
+    pub(super) fn tell(&self, changes: Changes) {
+        *locked(&self.told) = changes;
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A request in flight, until this is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    session: Arc<Session>,
+    id: RpcId,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.session.in_flight.remove(&self.id);
+        self.session.touch();
+    }
+}
+
+/// An open stream of a session, until this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenStream(Arc<Session>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams_open.fetch_sub(1, Ordering::Relaxed);
+        self.0.touch();
+    }
+}
