@@ -47,9 +47,9 @@ use crate::limits::BODY_READ_TIMEOUT;
 use crate::protocol::message::{Message, MessageError};
 use crate::proxy::Proxy;
 use crate::seal::Sealer;
-use crate::server::read_body;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
+use crate::web::read_body;
 
 /// What the endpoint is made of.
 #[derive(Clone, Debug)]
@@ -94,7 +94,11 @@ struct Sent {
 impl Sent {
     /// Returns what a response needs of it after the request is gone.
     fn again(&self) -> Self {
-        Self { principal: self.principal.clone(), headers: HeaderMap::new(), request_id: self.request_id.clone() }
+        Self {
+            principal: self.principal.clone(),
+            headers: HeaderMap::new(),
+            request_id: self.request_id.clone(),
+        }
     }
 }
 
@@ -103,9 +107,17 @@ impl McpService {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let sessions = Sessions::new(&parts);
-        let endpoint = Arc::new(Endpoint { sessions, parked: Parked::default(), places: DashMap::new(), parts });
+        let endpoint = Arc::new(Endpoint {
+            sessions,
+            parked: Parked::default(),
+            places: DashMap::new(),
+            parts,
+        });
         let weak = Arc::downgrade(&endpoint);
-        endpoint.parts.supervisor.spawn("session sweeper", sessions::sweep(weak));
+        endpoint
+            .parts
+            .supervisor
+            .spawn("session sweeper", sessions::sweep(weak));
         Self(endpoint)
     }
 }
@@ -131,8 +143,15 @@ impl Endpoint {
         let Some(principal) = head.extensions.remove::<Arc<Principal>>() else {
             return reply::empty(StatusCode::UNAUTHORIZED);
         };
-        let request_id = head.extensions.remove::<RequestId>().unwrap_or_else(|| RequestId::new(""));
-        let sent = Sent { principal, headers: head.headers, request_id };
+        let request_id = head
+            .extensions
+            .remove::<RequestId>()
+            .unwrap_or_else(|| RequestId::new(""));
+        let sent = Sent {
+            principal,
+            headers: head.headers,
+            request_id,
+        };
         match head.method {
             HttpMethod::POST => self.post(sent, body).await,
             HttpMethod::GET => self.get(&sent),
@@ -176,7 +195,11 @@ impl Endpoint {
         }
         match self.session_of(sent) {
             Ok(Some(session)) => notices::stream(&self.parts, session),
-            Ok(None) => reply::error(StatusCode::BAD_REQUEST, None, &Fault::no_session().named(&sent.request_id)),
+            Ok(None) => reply::error(
+                StatusCode::BAD_REQUEST,
+                None,
+                &Fault::no_session().named(&sent.request_id),
+            ),
             Err(response) => *response,
         }
     }
@@ -191,7 +214,11 @@ impl Endpoint {
                 self.sessions.end(&session.id);
                 reply::empty(StatusCode::NO_CONTENT)
             }
-            Ok(None) => reply::error(StatusCode::BAD_REQUEST, None, &Fault::no_session().named(&sent.request_id)),
+            Ok(None) => reply::error(
+                StatusCode::BAD_REQUEST,
+                None,
+                &Fault::no_session().named(&sent.request_id),
+            ),
             Err(response) => *response,
         }
     }
@@ -216,32 +243,51 @@ fn acceptable(headers: &HeaderMap) -> Result<(), StatusCode> {
     if !json {
         return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    let takes = !headers.contains_key(ACCEPT) || names(headers, "application/json") || names(headers, "text/event-stream");
-    if takes { Ok(()) } else { Err(StatusCode::NOT_ACCEPTABLE) }
+    let takes = !headers.contains_key(ACCEPT)
+        || names(headers, "application/json")
+        || names(headers, "text/event-stream");
+    if takes {
+        Ok(())
+    } else {
+        Err(StatusCode::NOT_ACCEPTABLE)
+    }
 }
 
 /// Tells whether `Accept` names a media type, itself or by a wildcard.
 fn names(headers: &HeaderMap, media_type: &str) -> bool {
     let family = media_type.split('/').next().unwrap_or_default();
-    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
-        let range = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        range == media_type || range == "*/*" || range.strip_suffix("/*") == Some(family)
-    })
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let range = range
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase();
+            range == media_type || range == "*/*" || range.strip_suffix("/*") == Some(family)
+        })
 }
 
 fn unreadable(error: &MessageError, request_id: &RequestId) -> Response<Body> {
     let (id, error) = error.to_rpc();
-    reply::error(StatusCode::BAD_REQUEST, id.as_ref(), &Fault::from(error).named(request_id))
+    reply::error(
+        StatusCode::BAD_REQUEST,
+        id.as_ref(),
+        &Fault::from(error).named(request_id),
+    )
 }
 
 fn not_allowed(allowed: &'static str) -> Response<Body> {
     let mut response = reply::empty(StatusCode::METHOD_NOT_ALLOWED);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
 /// A message as it goes out.
 type Text = Bytes;
-
-#[cfg(test)]
-mod tests;

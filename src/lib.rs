@@ -23,8 +23,11 @@ pub mod exchange;
 
 pub mod upstream;
 
+pub mod proxy;
+
 pub mod web;
 
 pub mod server;
 
 pub mod cli;
+pub mod inbound;

@@ -168,6 +168,9 @@ pub const BATCH_MESSAGES_MAX: usize = 64;
 /// A JSON-RPC id that is a string.
 pub const RPC_ID_BYTES_MAX: usize = 256;
 
+/// Calls of modern clients that wait for answers to questions of a legacy upstream, all users together. Each holds one
+/// upstream stream and a few kilobytes.
+pub const PARKED_CALLS_MAX: usize = 4_096;
 /// Sealed `requestState` that a client hands back, upstream's own state included.
 pub const REQUEST_STATE_BYTES_MAX: usize = 64 * 1024;
 /// Sealed `requestState` and cursors are refused when older than this.

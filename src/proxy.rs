@@ -15,6 +15,7 @@ use crate::protocol::error::{INVALID_PARAMS, RESOURCE_NOT_FOUND_LEGACY};
 use crate::protocol::json::Object;
 use crate::protocol::message::{Outcome, Request};
 use crate::protocol::method::Method;
+use crate::protocol::version::Era;
 use crate::upstream::gateway::Gateway;
 use crate::upstream::gateways::Gateways;
 
@@ -62,13 +63,17 @@ impl Proxy {
 
     async fn call_tool(&self, call: Call) -> Result<Answer, ProxyError> {
         let name = name_of(&call.request, "name")?;
-        let permit = self.admit(&call.client, Kind::Tool, &name)?.ok_or(ProxyError::UnknownTool(name))?;
+        let permit = self
+            .admit(&call.client, Kind::Tool, &name)
+            .ok_or(ProxyError::UnknownTool(name))?;
         self.forward(permit, call).await
     }
 
     async fn get_prompt(&self, call: Call) -> Result<Answer, ProxyError> {
         let name = name_of(&call.request, "name")?;
-        let permit = self.admit(&call.client, Kind::Prompt, &name)?.ok_or(ProxyError::UnknownPrompt(name))?;
+        let permit = self
+            .admit(&call.client, Kind::Prompt, &name)
+            .ok_or(ProxyError::UnknownPrompt(name))?;
         self.forward(permit, call).await
     }
 
@@ -78,95 +83,136 @@ impl Proxy {
         let uri = name_of(&call.request, "uri")?;
         let view = self.view(&call.client.principal);
         let routes = view.snapshot().resolve_uri(&uri);
-        let mut permits: Vec<Permit> =
-            routes.iter().filter_map(|route| view.admit(&call.client.principal, route).ok()).collect();
+        let mut permits: Vec<Permit> = routes
+            .iter()
+            .filter_map(|route| view.admit(&call.client.principal, route).ok())
+            .collect();
         permits.truncate(READ_CANDIDATES_MAX);
         let last = permits.pop();
         for permit in permits {
             match self.forward(permit, call.again()).await {
                 Ok(answer) if !is_not_found(&answer) => return Ok(answer),
-                Err(ProxyError::Call(CallError::Cancelled)) => return Err(ProxyError::Call(CallError::Cancelled)),
+                Err(ProxyError::Call(CallError::Cancelled)) => {
+                    return Err(ProxyError::Call(CallError::Cancelled));
+                }
                 Ok(_) | Err(_) => {}
             }
         }
         let unknown = ProxyError::UnknownResource(uri);
         let Some(last) = last else { return Err(unknown) };
         let answer = self.forward(last, call).await?;
-        if is_not_found(&answer) { Err(unknown) } else { Ok(answer) }
+        if is_not_found(&answer) {
+            Err(unknown)
+        } else {
+            Ok(answer)
+        }
     }
 
     /// Completes at the gateway that has the prompt or template which the argument belongs to.
     async fn complete(&self, call: Call) -> Result<Answer, ProxyError> {
-        let reference = call.request.params.as_ref().and_then(|params| params.object("ref"));
+        let reference = call
+            .request
+            .params
+            .as_ref()
+            .and_then(|params| params.object("ref"));
         let reference = reference.ok_or(ProxyError::InvalidParams("`ref` must be an object"))?;
         let text = |key| reference.string(key);
         let permit = match text("type").as_deref() {
             Some("ref/prompt") => {
                 let name = text("name").ok_or(ProxyError::InvalidParams("`ref.name` must be a string"))?;
-                self.admit(&call.client, Kind::Prompt, &name)?.ok_or(ProxyError::UnknownPrompt(name))?
+                self.admit(&call.client, Kind::Prompt, &name)
+                    .ok_or(ProxyError::UnknownPrompt(name))?
             }
             Some("ref/resource") => {
                 let uri = text("uri").ok_or(ProxyError::InvalidParams("`ref.uri` must be a string"))?;
-                let template = self.admit(&call.client, Kind::Template, &uri)?;
-                let permit = template.map_or_else(|| self.admit(&call.client, Kind::Resource, &uri), |permit| Ok(Some(permit)))?;
+                let template = self.admit(&call.client, Kind::Template, &uri);
+                let permit = template.or_else(|| self.admit(&call.client, Kind::Resource, &uri));
                 permit.ok_or(ProxyError::UnknownResource(uri))?
             }
-            _ => return Err(ProxyError::InvalidParams("`ref.type` must be ref/prompt or ref/resource")),
+            _ => {
+                return Err(ProxyError::InvalidParams(
+                    "`ref.type` must be ref/prompt or ref/resource",
+                ));
+            }
         };
         self.forward(permit, call).await
     }
 
-    /// Starts or ends telling a client's outbox of changes of a resource. Returns the routes that are watched, whose
-    /// own URIs the notifications will carry.
-    pub async fn watch_resource(
-        &self,
-        client: &Arc<Client>,
-        uri: &str,
-        wanted: bool,
-    ) -> Result<Arc<Route>, ProxyError> {
+    /// Starts telling a client's outbox of changes of a resource. Returns the route that is watched: notifications
+    /// carry its own URI.
+    pub async fn watch_resource(&self, client: &Arc<Client>, uri: &str) -> Result<Arc<Route>, ProxyError> {
         let view = self.view(&client.principal);
-        let unknown = || ProxyError::UnknownResource(uri.to_owned());
-        let route = view.snapshot().resolve_uri(uri).into_iter().find(|route| {
-            view.admit(&client.principal, route).is_ok()
-        });
-        let route = route.ok_or_else(unknown)?;
-        let permit = view.admit(&client.principal, &route).map_err(|_| unknown())?;
-        self.gateway(&permit)?.watch_resource(&permit, client, wanted).await?;
+        let routes = view.snapshot().resolve_uri(uri);
+        let permit = routes
+            .iter()
+            .find_map(|route| view.admit(&client.principal, route).ok());
+        let permit = permit.ok_or_else(|| ProxyError::UnknownResource(uri.to_owned()))?;
+        let route = permit.route().clone();
+        self.gateway(&route)?.watch_resource(permit, client).await?;
         Ok(route)
     }
 
+    /// Ends that. Needs no permit: what was given may be taken back.
+    pub async fn unwatch_resource(&self, client: &Arc<Client>, route: &Route) -> Result<(), ProxyError> {
+        Ok(self.gateway(route)?.unwatch_resource(route, client).await?)
+    }
+
     /// Finds a name and proves that the client may use it. `None` for refused and unknown alike.
-    fn admit(&self, client: &Client, kind: Kind, name: &str) -> Result<Option<Permit>, ProxyError> {
+    fn admit(&self, client: &Client, kind: Kind, name: &str) -> Option<Permit> {
         let view = self.view(&client.principal);
-        let Some(route) = view.snapshot().resolve(kind, name) else { return Ok(None) };
+        let route = view.snapshot().resolve(kind, name)?;
         match view.admit(&client.principal, route) {
-            Ok(permit) => Ok(Some(permit)),
+            Ok(permit) => Some(permit),
             Err(rule) => {
                 tracing::debug!(gateway.id = %route.gateway, ?rule, "refused as unknown");
-                Ok(None)
+                None
             }
         }
     }
 
     async fn forward(&self, permit: Permit, call: Call) -> Result<Answer, ProxyError> {
-        let gateway = self.gateway(&permit)?;
         let route = permit.route().clone();
-        let method = call.request.method;
-        let view = self.view(&call.client.principal);
-        let answer = gateway.call(permit, call).await?;
-        Ok(answer_uris::exposed(view.snapshot(), &route, method, answer))
+        let gateway = self.gateway(&route)?;
+        let (method, principal) = (call.request.method, call.client.principal.clone());
+        // Only a modern upstream can find our headers out of date, and has then not looked at the call.
+        let spare = (gateway.era() == Some(Era::Modern)).then(|| call.again());
+        let mut outcome = gateway.call(permit, call).await;
+        if let (Err(CallError::Stale { .. }), Some(call)) = (&outcome, spare) {
+            gateway.refreshed().await;
+            let view = self.view(&principal);
+            let fresh = view
+                .snapshot()
+                .resolve(route.kind, &route.exposed)
+                .unwrap_or(&route);
+            if let Ok(permit) = view.admit(&principal, fresh) {
+                outcome = gateway.call(permit, call).await;
+            }
+        }
+        let view = self.view(&principal);
+        Ok(answer_uris::exposed(view.snapshot(), &route, method, outcome?))
     }
 
-    fn gateway(&self, permit: &Permit) -> Result<Arc<Gateway>, ProxyError> {
-        let id = &permit.route().gateway;
-        let gone = || CallError::Unavailable { gateway: id.clone(), reason: "it is no longer configured".to_owned() };
+    fn gateway(&self, route: &Route) -> Result<Arc<Gateway>, ProxyError> {
+        let id = &route.gateway;
+        let gone = || CallError::Unavailable {
+            gateway: id.clone(),
+            reason: "it is no longer configured".to_owned(),
+        };
         Ok(self.gateways.get(id).ok_or_else(gone)?)
     }
 }
 
 fn name_of(request: &Request, key: &'static str) -> Result<String, ProxyError> {
-    let wrong = if key == "uri" { "`uri` must be a string" } else { "`name` must be a string" };
-    request.params.as_ref().and_then(|params: &Object| params.string(key)).ok_or(ProxyError::InvalidParams(wrong))
+    let wrong = if key == "uri" {
+        "`uri` must be a string"
+    } else {
+        "`name` must be a string"
+    };
+    request
+        .params
+        .as_ref()
+        .and_then(|params: &Object| params.string(key))
+        .ok_or(ProxyError::InvalidParams(wrong))
 }
 
 fn is_not_found(answer: &Answer) -> bool {

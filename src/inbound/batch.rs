@@ -33,7 +33,11 @@ impl Endpoint {
             Err(response) => return *response,
         };
         let version = session.as_ref().map_or_else(
-            || era::version(&sent.headers).map_or(Some(ProtocolVersion::V2025_03_26), |text| ProtocolVersion::parse(&text)),
+            || {
+                era::version(&sent.headers).map_or(Some(ProtocolVersion::V2025_03_26), |text| {
+                    ProtocolVersion::parse(&text)
+                })
+            },
             |session| Some(session.client.version),
         );
         if version != Some(ProtocolVersion::V2025_03_26) {
@@ -70,16 +74,26 @@ impl Endpoint {
             }
             Err(error) => {
                 let (id, error) = error.to_rpc();
-                return Some(message::error_response(id.as_ref(), &Fault::from(error).named(&sent.request_id)));
+                return Some(message::error_response(
+                    id.as_ref(),
+                    &Fault::from(error).named(&sent.request_id),
+                ));
             }
         };
         let asked = Asked::new(&request, sent);
-        let failed = |fault: Fault| message::error_response(Some(&asked.request.id), &fault.named(&sent.request_id));
+        let failed =
+            |fault: Fault| message::error_response(Some(&asked.request.id), &fault.named(&sent.request_id));
         if request.method == Method::Initialize {
-            return Some(failed(Fault::invalid_request("Invalid request: initialize is never batched")));
+            return Some(failed(Fault::invalid_request(
+                "Invalid request: initialize is never batched",
+            )));
         }
         if !legacy::is_forwarded(request.method) {
-            return Some(self.legacy_local(sent, session, &request).await.unwrap_or_else(failed));
+            return Some(
+                self.legacy_local(sent, session, &request)
+                    .await
+                    .unwrap_or_else(failed),
+            );
         }
         match self.begin_legacy(sent, session, request) {
             Ok(running) => {
@@ -100,4 +114,3 @@ fn array(texts: &[Text]) -> Bytes {
     out.put_u8(b']');
     out.freeze()
 }
-

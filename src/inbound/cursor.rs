@@ -21,12 +21,16 @@ fn tag(kind: Kind) -> u8 {
 pub(super) fn write(sealer: &Sealer, principal: &Principal, kind: Kind, page: usize) -> Option<String> {
     let payload = [&[tag(kind)][..], &(page as u64).to_be_bytes()].concat();
     let expires = clock::unix_s() + SEALED_AGE_MAX.as_secs();
-    sealer.seal(Purpose::Cursor, &principal.binding(), &payload, expires).ok()
+    sealer
+        .seal(Purpose::Cursor, &principal.binding(), &payload, expires)
+        .ok()
 }
 
 /// Reads a cursor back into a page; `None` for one that is not ours, not this principal's, or of another list.
 pub(super) fn read(sealer: &Sealer, principal: &Arc<Principal>, kind: Kind, text: &str) -> Option<usize> {
-    let payload = sealer.open(Purpose::Cursor, &principal.binding(), text, clock::unix_s()).ok()?;
+    let payload = sealer
+        .open(Purpose::Cursor, &principal.binding(), text, clock::unix_s())
+        .ok()?;
     let (own, page) = payload.split_first()?;
     if *own != tag(kind) {
         return None;

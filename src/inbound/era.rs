@@ -88,6 +88,10 @@ mod tests {
         let bare = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
         assert_eq!(decided(&["2025-11-25, 2025-11-25"], bare), Spoken::Legacy);
         assert_eq!(decided(&["2025-11-25", "2025-11-25"], bare), Spoken::Legacy);
-        assert_eq!(decided(&["2025-11-25, 2025-06-18"], bare), Spoken::Modern, "and then -32022 or -32020");
+        assert_eq!(
+            decided(&["2025-11-25, 2025-06-18"], bare),
+            Spoken::Modern,
+            "and then -32022 or -32020"
+        );
     }
 }

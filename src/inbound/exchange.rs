@@ -56,7 +56,10 @@ pub(super) struct Context {
 impl Endpoint {
     /// Starts a call; `None` when the user has as many in flight as may be.
     pub(super) fn start(&self, request: Request, context: Context) -> Option<Running> {
-        let place = self.places_of(context.client.principal.user()).try_acquire_owned().ok();
+        let place = self
+            .places_of(context.client.principal.user())
+            .try_acquire_owned()
+            .ok();
         let Some(place) = place else {
             self.parts.metrics.limit_hit("in_flight_per_user");
             return None;
@@ -80,7 +83,12 @@ impl Endpoint {
             drop((place, in_flight));
             let _ = answer_out.send(outcome);
         });
-        Some(Running { unsaid: VecDeque::new(), events, answer, cancel })
+        Some(Running {
+            unsaid: VecDeque::new(),
+            events,
+            answer,
+            cancel,
+        })
     }
 }
 
@@ -144,21 +152,43 @@ pub(super) enum Asking {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// Cancels the call when the client goes away; modern clients only.
-    pub(super) cancel_on_drop: Option<DropGuard>,
+    cancel_on_drop: Option<DropGuard>,
     /// Keeps the session from idling out.
-    pub(super) stream: Option<OpenStream>,
+    _session: Option<OpenStream>,
     /// Counts the stream once it is one.
-    pub(super) counted: Option<Counted>,
+    counted: Option<Counted>,
 }
 
-/// Returns the session's hold for a stream of one of its requests.
-pub(super) fn held_by(session: Option<&Arc<Session>>) -> Held {
-    Held { stream: session.map(Session::hold), ..Held::default() }
+impl Held {
+    /// For a request of a legacy client, whose call goes on when the client goes away.
+    pub(super) fn by_session(session: Option<&Arc<Session>>) -> Self {
+        Self {
+            _session: session.map(Session::hold),
+            ..Self::default()
+        }
+    }
+
+    /// For a request of a modern client, whose call ends with it.
+    pub(super) fn by_client(cancel: &CancellationToken) -> Self {
+        Self {
+            cancel_on_drop: Some(cancel.clone().drop_guard()),
+            ..Self::default()
+        }
+    }
 }
 
 /// Answers with JSON when the end is the first thing to be said, else with a stream.
-pub(super) async fn respond(endpoint: &Endpoint, running: Running, voice: impl Voice, held: Held) -> Response<Body> {
-    let mut writer = Writer { running: Some(running), voice, held };
+pub(super) async fn respond(
+    endpoint: &Endpoint,
+    running: Running,
+    voice: impl Voice,
+    held: Held,
+) -> Response<Body> {
+    let mut writer = Writer {
+        running: Some(running),
+        voice,
+        held,
+    };
     let mut out = BytesMut::new();
     let end = loop {
         match writer.next(&mut out).await {
@@ -215,7 +245,9 @@ enum Said {
 impl<V: Voice> Writer<V> {
     /// Writes what comes next and everything that is ready behind it.
     async fn next(&mut self, out: &mut BytesMut) -> Said {
-        let Some(running) = &mut self.running else { return Said::End(None) };
+        let Some(running) = &mut self.running else {
+            return Said::End(None);
+        };
         let Ok(step) = tokio::time::timeout(KEEP_ALIVE_INTERVAL, running.step()).await else {
             out.extend_from_slice(sse::KEEP_ALIVE);
             return Said::Something;
@@ -223,7 +255,9 @@ impl<V: Voice> Writer<V> {
         let before = out.len();
         let mut said = self.take(step, out);
         while matches!(said, Said::Nothing) && out.len() < CHUNK_BYTES {
-            let Some(step) = self.running.as_mut().and_then(Running::ready) else { break };
+            let Some(step) = self.running.as_mut().and_then(Running::ready) else {
+                break;
+            };
             said = self.take(step, out);
         }
         match said {
@@ -236,7 +270,9 @@ impl<V: Voice> Writer<V> {
         let text = match step {
             Step::Event(Event::Notification(notification)) => self.voice.notification(notification),
             Step::Event(Event::Question(question)) => {
-                let Some(running) = self.running.take() else { return Said::End(None) };
+                let Some(running) = self.running.take() else {
+                    return Said::End(None);
+                };
                 match self.voice.question(question, running) {
                     Asking::GoesOn(text, running) => {
                         self.running = Some(running);
@@ -279,6 +315,9 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(request: &Request, sent: &Sent) -> Self {
-        Self { request: request.clone(), request_id: sent.request_id.clone() }
+        Self {
+            request: request.clone(),
+            request_id: sent.request_id.clone(),
+        }
     }
 }

@@ -25,7 +25,12 @@ pub(super) struct Fault {
 
 impl Fault {
     fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), data: Map::new(), status: None }
+        Self {
+            code,
+            message: message.into(),
+            data: Map::new(),
+            status: None,
+        }
     }
 
     fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -45,8 +50,14 @@ impl Fault {
 
     /// A modern request without what each must carry.
     pub(super) fn missing_meta(what: &str) -> Self {
-        let fault = Self::new(INVALID_PARAMS, format!("Invalid params: `_meta` must have {what}"));
-        Self { status: Some(StatusCode::BAD_REQUEST), ..fault }
+        let fault = Self::new(
+            INVALID_PARAMS,
+            format!("Invalid params: `_meta` must have {what}"),
+        );
+        Self {
+            status: Some(StatusCode::BAD_REQUEST),
+            ..fault
+        }
     }
 
     /// A method that we do not have.
@@ -61,24 +72,36 @@ impl Fault {
 
     /// A revision that we do not serve statelessly.
     pub(super) fn unsupported_version(requested: &str) -> Self {
-        Self::new(UNSUPPORTED_VERSION, format!("Unsupported protocol version: {requested}"))
-            .with("supported", json!([ProtocolVersion::MODERN_LATEST.as_str()]))
-            .with("requested", requested)
+        Self::new(
+            UNSUPPORTED_VERSION,
+            format!("Unsupported protocol version: {requested}"),
+        )
+        .with("supported", json!([ProtocolVersion::MODERN_LATEST.as_str()]))
+        .with("requested", requested)
     }
 
     /// A legacy request that needs a session and names none.
     pub(super) fn no_session() -> Self {
-        Self::new(BAD_REQUEST_LEGACY, "Bad request: an Mcp-Session-Id is required; initialize first")
+        Self::new(
+            BAD_REQUEST_LEGACY,
+            "Bad request: an Mcp-Session-Id is required; initialize first",
+        )
     }
 
     /// A session that is not there, or not this caller's.
     pub(super) fn session_not_found() -> Self {
-        Self::new(SESSION_NOT_FOUND_LEGACY, "Session not found: initialize again without Mcp-Session-Id")
+        Self::new(
+            SESSION_NOT_FOUND_LEGACY,
+            "Session not found: initialize again without Mcp-Session-Id",
+        )
     }
 
     /// As many calls of this user as may be are being answered.
     pub(super) fn too_many_calls(at_most: usize) -> Self {
-        Self::new(INTERNAL_ERROR, format!("Too many calls at once: at most {at_most} for one user; try again"))
+        Self::new(
+            INTERNAL_ERROR,
+            format!("Too many calls at once: at most {at_most} for one user; try again"),
+        )
     }
 
     /// Our own mistake.
@@ -92,10 +115,16 @@ impl Fault {
             ProxyError::UnknownTool(name) => Self::new(INVALID_PARAMS, format!("Unknown tool: {name}")),
             ProxyError::UnknownPrompt(name) => Self::new(INVALID_PARAMS, format!("Unknown prompt: {name}")),
             ProxyError::UnknownResource(uri) => {
-                let code = if spoken == Spoken::Modern { INVALID_PARAMS } else { RESOURCE_NOT_FOUND_LEGACY };
+                let code = if spoken == Spoken::Modern {
+                    INVALID_PARAMS
+                } else {
+                    RESOURCE_NOT_FOUND_LEGACY
+                };
                 Self::new(code, format!("Resource not found: {uri}")).with("uri", uri.as_str())
             }
-            ProxyError::InvalidParams(reason) => Self::new(INVALID_PARAMS, format!("Invalid params: {reason}")),
+            ProxyError::InvalidParams(reason) => {
+                Self::new(INVALID_PARAMS, format!("Invalid params: {reason}"))
+            }
             ProxyError::UnknownMethod => Self::new(METHOD_NOT_FOUND, "Method not found"),
             ProxyError::Call(CallError::Cancelled) => Self::new(INTERNAL_ERROR, "Cancelled"),
             ProxyError::Call(error) => {
@@ -104,6 +133,7 @@ impl Fault {
                     CallError::Unavailable { gateway, .. }
                     | CallError::Busy { gateway }
                     | CallError::Timeout { gateway, .. }
+                    | CallError::Stale { gateway }
                     | CallError::Failed { gateway, .. } => fault.with("gateway", gateway.as_str()),
                     CallError::Cancelled => fault,
                 }
@@ -118,7 +148,8 @@ impl Fault {
 
     /// Writes the error with the id of its request.
     pub(super) fn named(mut self, request_id: &RequestId) -> RpcError {
-        self.data.insert("requestId".to_owned(), request_id.as_str().into());
+        self.data
+            .insert("requestId".to_owned(), request_id.as_str().into());
         RpcError::new(self.code, self.message).with_data(&self.data)
     }
 }
@@ -126,7 +157,12 @@ impl Fault {
 impl From<RpcError> for Fault {
     fn from(error: RpcError) -> Self {
         let data = error.data.and_then(|data| data.read()).unwrap_or_default();
-        Self { code: error.code, message: error.message, data, status: None }
+        Self {
+            code: error.code,
+            message: error.message,
+            data,
+            status: None,
+        }
     }
 }
 
@@ -134,24 +170,34 @@ impl From<RpcError> for Fault {
 pub(super) fn status_of(code: i64, spoken: Spoken) -> StatusCode {
     match (spoken, code) {
         (Spoken::Modern, METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
-        (Spoken::Modern, HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION) => StatusCode::BAD_REQUEST,
+        (Spoken::Modern, HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION) => {
+            StatusCode::BAD_REQUEST
+        }
         _ => StatusCode::OK,
     }
 }
 
 /// Translates an error that an upstream gave into the client's era; `None` where it may stay as it is.
 pub(super) fn translated(error: &RpcError, spoken: Spoken, uri: Option<&str>) -> Option<RpcError> {
-    let code = match (spoken, error.code, uri) {
-        (Spoken::Modern, RESOURCE_NOT_FOUND_LEGACY, _) => INVALID_PARAMS,
-        (Spoken::Legacy, HEADER_MISMATCH | UNSUPPORTED_VERSION, _) => INTERNAL_ERROR,
-        (Spoken::Legacy, MISSING_CAPABILITY, _) => INVALID_PARAMS,
+    let code = match (spoken, error.code) {
+        (Spoken::Modern, RESOURCE_NOT_FOUND_LEGACY) | (Spoken::Legacy, MISSING_CAPABILITY) => INVALID_PARAMS,
+        (Spoken::Legacy, INVALID_PARAMS) if uri.is_some() && error.data.is_some() => {
+            RESOURCE_NOT_FOUND_LEGACY
+        }
+        (Spoken::Legacy, HEADER_MISMATCH | UNSUPPORTED_VERSION) => INTERNAL_ERROR,
         _ => return None,
     };
     let data = match (&error.data, uri) {
-        (None, Some(uri)) if spoken == Spoken::Modern => Some(crate::protocol::json::Raw::of(&json!({ "uri": uri }))),
+        (None, Some(uri)) if spoken == Spoken::Modern => {
+            Some(crate::protocol::json::Raw::of(&json!({ "uri": uri })))
+        }
         (data, _) => data.clone(),
     };
-    Some(RpcError { code, message: error.message.clone(), data })
+    Some(RpcError {
+        code,
+        message: error.message.clone(),
+        data,
+    })
 }
 
 #[cfg(test)]
@@ -166,30 +212,83 @@ mod tests {
         let rows = [
             (ProxyError::UnknownTool("t".into()), -32602, 200, -32602, 200),
             (ProxyError::UnknownPrompt("p".into()), -32602, 200, -32602, 200),
-            (ProxyError::UnknownResource("u://x".into()), -32002, 200, -32602, 200),
+            (
+                ProxyError::UnknownResource("u://x".into()),
+                -32002,
+                200,
+                -32602,
+                200,
+            ),
             (ProxyError::InvalidParams("no"), -32602, 200, -32602, 200),
             (ProxyError::UnknownMethod, -32601, 200, -32601, 404),
             (call(CallError::Cancelled), -32603, 200, -32603, 200),
-            (call(CallError::Busy { gateway: gateway.clone() }), -32603, 200, -32603, 200),
-            (call(CallError::Timeout { gateway: gateway.clone(), timeout_ms: 5 }), -32603, 200, -32603, 200),
-            (call(CallError::Unavailable { gateway: gateway.clone(), reason: "r".into() }), -32603, 200, -32603, 200),
-            (call(CallError::Failed { gateway, reason: "r".into(), sent: true }), -32603, 200, -32603, 200),
+            (
+                call(CallError::Busy {
+                    gateway: gateway.clone(),
+                }),
+                -32603,
+                200,
+                -32603,
+                200,
+            ),
+            (
+                call(CallError::Timeout {
+                    gateway: gateway.clone(),
+                    timeout_ms: 5,
+                }),
+                -32603,
+                200,
+                -32603,
+                200,
+            ),
+            (
+                call(CallError::Unavailable {
+                    gateway: gateway.clone(),
+                    reason: "r".into(),
+                }),
+                -32603,
+                200,
+                -32603,
+                200,
+            ),
+            (
+                call(CallError::Failed {
+                    gateway,
+                    reason: "r".into(),
+                    sent: true,
+                }),
+                -32603,
+                200,
+                -32603,
+                200,
+            ),
         ];
         for (error, legacy, legacy_status, modern, modern_status) in rows {
-            for (spoken, code, status) in
-                [(Spoken::Legacy, legacy, legacy_status), (Spoken::Modern, modern, modern_status)]
-            {
+            for (spoken, code, status) in [
+                (Spoken::Legacy, legacy, legacy_status),
+                (Spoken::Modern, modern, modern_status),
+            ] {
                 let fault = Fault::of(&error, spoken);
-                assert_eq!((fault.code, fault.status(spoken).as_u16()), (code, status), "{error} {spoken:?}");
+                assert_eq!(
+                    (fault.code, fault.status(spoken).as_u16()),
+                    (code, status),
+                    "{error} {spoken:?}"
+                );
             }
         }
     }
 
     #[test]
     fn an_error_names_its_request_and_its_gateway() {
-        let error = CallError::Unavailable { gateway: GatewayId::new("brave"), reason: "connection refused".into() };
+        let error = CallError::Unavailable {
+            gateway: GatewayId::new("brave"),
+            reason: "connection refused".into(),
+        };
         let rpc = Fault::of(&error.into(), Spoken::Legacy).named(&RequestId::new("r-1"));
         assert_eq!(rpc.message, "gateway brave is not available: connection refused");
-        assert_eq!(rpc.data.unwrap().as_str(), r#"{"gateway":"brave","requestId":"r-1"}"#);
+        assert_eq!(
+            rpc.data.unwrap().as_str(),
+            r#"{"gateway":"brave","requestId":"r-1"}"#
+        );
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::era::Spoken;
-use super::exchange::{self, Asked, Asking, Context, Running, Voice};
+use super::exchange::{self, Asked, Asking, Context, Held, Running, Voice};
 use super::fault::Fault;
 use super::session::Session;
 use super::{Endpoint, Sent, Text, lists, render, reply};
@@ -53,8 +53,13 @@ impl Endpoint {
 
     /// Finds the session that a request names; 404 for unknown, foreign and ended ones alike.
     pub(super) fn session_of(&self, sent: &Sent) -> Result<Option<Arc<Session>>, Box<Response<Body>>> {
-        let Some(id) = sent.headers.get(headers::SESSION_ID) else { return Ok(None) };
-        let found = id.to_str().ok().and_then(|id| self.sessions.get(&sent.principal, id));
+        let Some(id) = sent.headers.get(headers::SESSION_ID) else {
+            return Ok(None);
+        };
+        let found = id
+            .to_str()
+            .ok()
+            .and_then(|id| self.sessions.get(&sent.principal, id));
         found.map(Some).ok_or_else(|| {
             let fault = Fault::session_not_found().named(&sent.request_id);
             Box::new(reply::error(StatusCode::NOT_FOUND, None, &fault))
@@ -69,23 +74,37 @@ impl Endpoint {
         };
         let params = request.params.as_ref();
         let Some(asked) = params.and_then(|params| params.string("protocolVersion")) else {
-            return fail(Fault::invalid_params("Invalid params: `protocolVersion` must be a string"));
+            return fail(Fault::invalid_params(
+                "Invalid params: `protocolVersion` must be a string",
+            ));
         };
-        let object = |key| params.and_then(|params| params.get(key)).filter(|value| value.object().is_ok());
+        let object = |key| {
+            params
+                .and_then(|params| params.get(key))
+                .filter(|value| value.object().is_ok())
+        };
         let capabilities = object("capabilities").unwrap_or(Raw::literal("{}"));
         let version = ProtocolVersion::negotiate_legacy(&asked);
-        let session = match self.sessions.open(&sent.principal, version, capabilities, object("clientInfo")) {
+        let session = match self
+            .sessions
+            .open(&sent.principal, version, capabilities, object("clientInfo"))
+        {
             Ok(session) => session,
             Err(error) => return fail(Fault::internal(&error.to_string())),
         };
         let view = self.parts.proxy.view(&sent.principal);
-        let instructions = view.snapshot().instructions().map(|text| format!(r#","instructions":{}"#, Raw::from(text).as_str()));
+        let instructions = view
+            .snapshot()
+            .instructions()
+            .map(|text| format!(r#","instructions":{}"#, Raw::from(text).as_str()));
         let result = format!(
             r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{}{}}}"#,
             implementation().as_str(),
             instructions.unwrap_or_default(),
         );
-        let Ok(result) = Raw::parse(&result.into()) else { return fail(Fault::internal("no result could be written")) };
+        let Ok(result) = Raw::parse(&result.into()) else {
+            return fail(Fault::internal("no result could be written"));
+        };
         let mut response = reply::json(StatusCode::OK, message::response(&request.id, &result));
         if let Ok(id) = HeaderValue::from_str(session.id.as_str()) {
             response.headers_mut().insert(headers::SESSION_ID, id);
@@ -103,7 +122,7 @@ impl Endpoint {
             let asked = Asked::new(&request, sent);
             return match self.begin_legacy(sent, session.as_ref(), request) {
                 Ok(running) => {
-                    let held = exchange::held_by(session.as_ref());
+                    let held = Held::by_session(session.as_ref());
                     exchange::respond(&self, running, LegacyVoice { asked, session }, held).await
                 }
                 Err(fault) => fail(&asked.request.id, fault, sent),
@@ -138,7 +157,8 @@ impl Endpoint {
             in_flight,
         };
         let at_most = self.parts.limits.in_flight_per_user_max;
-        self.start(request, context).ok_or_else(|| Fault::too_many_calls(at_most))
+        self.start(request, context)
+            .ok_or_else(|| Fault::too_many_calls(at_most))
     }
 
     /// Answers what no upstream is asked for.
@@ -157,7 +177,8 @@ impl Endpoint {
             Method::Ping => done(),
             Method::SetLevel => {
                 let level = text("level").and_then(|level| LogLevel::parse(&level));
-                let level = level.ok_or_else(|| Fault::invalid_params("Invalid params: unknown log level"))?;
+                let level =
+                    level.ok_or_else(|| Fault::invalid_params("Invalid params: unknown log level"))?;
                 if let Some(session) = session {
                     session.set_level(level);
                 }
@@ -165,30 +186,55 @@ impl Endpoint {
             }
             Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
                 let session = session.ok_or_else(Fault::no_session)?;
-                let uri = text("uri").ok_or_else(|| Fault::invalid_params("Invalid params: `uri` must be a string"))?;
-                self.watch(sent, session, &uri, request.method == Method::ResourcesSubscribe).await?;
+                let uri = text("uri")
+                    .ok_or_else(|| Fault::invalid_params("Invalid params: `uri` must be a string"))?;
+                match request.method {
+                    Method::ResourcesSubscribe => self.watch(sent, session, &uri).await?,
+                    _ => self.unwatch(session, &uri).await?,
+                }
                 done()
             }
-            _ => Err(Fault::method_not_found(&request.method_name.string().unwrap_or_default())),
+            _ => Err(Fault::method_not_found(
+                &request.method_name.string().unwrap_or_default(),
+            )),
         }
     }
 
-    async fn watch(&self, sent: &Sent, session: &Arc<Session>, uri: &str, wanted: bool) -> Result<(), Fault> {
+    async fn watch(&self, sent: &Sent, session: &Arc<Session>, uri: &str) -> Result<(), Fault> {
         let client = client_of(sent, Some(session));
-        let watched = self.parts.proxy.watch_resource(&client, uri, wanted).await;
+        let watched = self.parts.proxy.watch_resource(&client, uri).await;
         let route = watched.map_err(|error| Fault::of(&error, Spoken::Legacy))?;
-        if session.watch(&route, wanted) {
+        if session.watch(&route) {
             return Ok(());
         }
         self.parts.metrics.limit_hit("resource_subscriptions");
-        Err(Fault::invalid_request("Too many resource subscriptions in this session"))
+        let _ = self.parts.proxy.unwatch_resource(&client, &route).await;
+        Err(Fault::invalid_request(
+            "Too many resource subscriptions in this session",
+        ))
     }
 
-    pub(super) async fn legacy_notification(&self, session: Option<&Arc<Session>>, notification: &Notification) {
+    /// Ends a subscription; one that never was has ended already.
+    async fn unwatch(&self, session: &Arc<Session>, uri: &str) -> Result<(), Fault> {
+        let Some(route) = session.unwatch(uri) else {
+            return Ok(());
+        };
+        let ended = self.parts.proxy.unwatch_resource(&session.client, &route).await;
+        ended.map_err(|error| Fault::of(&error, Spoken::Legacy))
+    }
+
+    pub(super) async fn legacy_notification(
+        &self,
+        session: Option<&Arc<Session>>,
+        notification: &Notification,
+    ) {
         let Some(session) = session else { return };
         match notification.method {
             Method::Cancelled => {
-                let id = notification.params.as_ref().and_then(|params| params.get("requestId"));
+                let id = notification
+                    .params
+                    .as_ref()
+                    .and_then(|params| params.get("requestId"));
                 if let Some(id) = id.and_then(RpcId::new) {
                     session.cancel(&id);
                 }
@@ -201,7 +247,10 @@ impl Endpoint {
 
 /// Tells whether an upstream answers a method.
 pub(super) fn is_forwarded(method: Method) -> bool {
-    matches!(method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete)
+    matches!(
+        method,
+        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete
+    )
 }
 
 fn fail(id: &RpcId, fault: Fault, sent: &Sent) -> Response<Body> {
@@ -214,7 +263,10 @@ fn client_of(sent: &Sent, session: Option<&Arc<Session>>) -> Arc<Client> {
     let principal = sent.principal.clone();
     match session {
         Some(session) if session.client.principal.key() == principal.key() => session.client.clone(),
-        Some(session) => Arc::new(Client { principal, ..(*session.client).clone() }),
+        Some(session) => Arc::new(Client {
+            principal,
+            ..(*session.client).clone()
+        }),
         None => Arc::new(Client {
             principal,
             scope: Scope::Stateless,
@@ -240,7 +292,10 @@ impl Voice for LegacyVoice {
     /// Asks on the call's own stream; the answer comes as a POST of its own. Without a session it would have no way
     /// back: the question is dropped then, and the upstream told so.
     fn question(&mut self, question: Question, running: Running) -> Asking {
-        let text = self.session.as_ref().and_then(|session| session.questions.ask(question));
+        let text = self
+            .session
+            .as_ref()
+            .and_then(|session| session.questions.ask(question));
         Asking::GoesOn(text, running)
     }
 

@@ -41,8 +41,12 @@ pub(super) async fn stream(
     request: &Request,
     declared: Declared,
 ) -> Result<Response<Body>, Fault> {
-    let filter = request.params.as_ref().and_then(|params| params.object("notifications"));
-    let filter = filter.ok_or_else(|| Fault::invalid_params("Invalid params: `notifications` must be an object"))?;
+    let filter = request
+        .params
+        .as_ref()
+        .and_then(|params| params.object("notifications"));
+    let filter =
+        filter.ok_or_else(|| Fault::invalid_params("Invalid params: `notifications` must be an object"))?;
     let uris = subscriptions(&filter)?;
     let wanted: Vec<Method> = LISTS
         .into_iter()
@@ -65,19 +69,26 @@ pub(super) async fn stream(
     };
     let honoured = listening.watch(&uris).await;
     let first = listening.acknowledgement(&filter, &honoured);
-    Ok(reply::events(stream::unfold((listening, Some(first)), |(mut listening, first)| async move {
-        let chunk = match first {
-            Some(first) => first,
-            None => listening.next().await?,
-        };
-        Some((chunk, (listening, None)))
-    })))
+    Ok(reply::events(stream::unfold(
+        (listening, Some(first)),
+        |(mut listening, first)| async move {
+            let chunk = match first {
+                Some(first) => first,
+                None => listening.next().await?,
+            };
+            Some((chunk, (listening, None)))
+        },
+    )))
 }
 
 fn subscriptions(filter: &Object) -> Result<Vec<String>, Fault> {
-    let Some(given) = filter.get("resourceSubscriptions") else { return Ok(Vec::new()) };
+    let Some(given) = filter.get("resourceSubscriptions") else {
+        return Ok(Vec::new());
+    };
     let uris: Option<Vec<String>> = given.read();
-    let uris = uris.ok_or_else(|| Fault::invalid_params("Invalid params: `resourceSubscriptions` must be a list of URIs"))?;
+    let uris = uris.ok_or_else(|| {
+        Fault::invalid_params("Invalid params: `resourceSubscriptions` must be a list of URIs")
+    })?;
     if uris.len() > RESOURCE_SUBSCRIPTIONS_MAX {
         return Err(Fault::invalid_params(format!(
             "Invalid params: at most {RESOURCE_SUBSCRIPTIONS_MAX} resourceSubscriptions on one stream"
@@ -116,14 +127,17 @@ impl Listening {
     /// Watches resources and returns those that can be watched.
     async fn watch(&mut self, uris: &[String]) -> Vec<String> {
         for uri in uris {
-            match self.endpoint.parts.proxy.watch_resource(&self.client, uri, true).await {
+            match self.endpoint.parts.proxy.watch_resource(&self.client, uri).await {
                 Ok(route) => {
                     self.watched.insert(uri.clone(), route);
                 }
                 Err(error) => tracing::debug!(%error, "a resource cannot be watched"),
             }
         }
-        uris.iter().filter(|uri| self.watched.contains_key(*uri)).cloned().collect()
+        uris.iter()
+            .filter(|uri| self.watched.contains_key(*uri))
+            .cloned()
+            .collect()
     }
 
     fn acknowledgement(&self, filter: &Object, honoured: &[String]) -> Bytes {
@@ -136,8 +150,12 @@ impl Listening {
         if filter.has("resourceSubscriptions") {
             notifications.insert("resourceSubscriptions".to_owned(), json!(honoured));
         }
-        let params = format!(r#"{{"_meta":{},"notifications":{}}}"#, self.meta(), Value::Object(notifications));
-        self.event(Method::SubscriptionsAcknowledged, params)
+        let params = format!(
+            r#"{{"_meta":{},"notifications":{}}}"#,
+            self.meta(),
+            Value::Object(notifications)
+        );
+        Self::event(Method::SubscriptionsAcknowledged, params)
     }
 
     async fn next(&mut self) -> Option<Bytes> {
@@ -163,7 +181,9 @@ impl Listening {
 
     fn changed(&self, methods: &[Method]) -> Bytes {
         let wanted = methods.iter().filter(|method| self.wanted.contains(method));
-        let texts: Vec<Bytes> = wanted.map(|method| self.event(*method, format!(r#"{{"_meta":{}}}"#, self.meta()))).collect();
+        let texts: Vec<Bytes> = wanted
+            .map(|method| Self::event(*method, format!(r#"{{"_meta":{}}}"#, self.meta())))
+            .collect();
         texts.concat().into()
     }
 
@@ -171,7 +191,11 @@ impl Listening {
         if said.method != Method::ResourcesUpdated {
             return Bytes::new();
         }
-        let own = said.params.as_ref().and_then(|params| params.string("uri")).unwrap_or_default();
+        let own = said
+            .params
+            .as_ref()
+            .and_then(|params| params.string("uri"))
+            .unwrap_or_default();
         let mut out = BytesMut::new();
         for (uri, _) in self.watched.iter().filter(|(_, route)| *route.own == *own) {
             sse::write_event(&mut out, None, &self.tagged(&with_uri(said, uri)));
@@ -181,7 +205,9 @@ impl Listening {
 
     /// Puts the id of this stream into a notification of an upstream.
     fn tagged(&self, text: &Text) -> Text {
-        let Ok(Message::Notification(notification)) = Message::parse(text.clone()) else { return text.clone() };
+        let Ok(Message::Notification(notification)) = Message::parse(text.clone()) else {
+            return text.clone();
+        };
         let mut splice = Splice::new(text);
         let tag = Raw::parse(&self.meta().into()).unwrap_or(Raw::literal("{}"));
         match (&notification.meta, &notification.params) {
@@ -205,7 +231,7 @@ impl Listening {
         format!(r#"{{"{}":{}}}"#, meta::SUBSCRIPTION_ID, self.id.raw().as_str())
     }
 
-    fn event(&self, method: Method, params: String) -> Bytes {
+    fn event(method: Method, params: String) -> Bytes {
         let params = Raw::parse(&params.into()).ok();
         let mut out = BytesMut::new();
         sse::write_event(&mut out, None, &message::notification(method, params.as_ref()));
@@ -219,6 +245,9 @@ impl Drop for Listening {
             return;
         }
         let (gateways, client) = (self.endpoint.parts.proxy.gateways().clone(), self.client.clone());
-        self.endpoint.parts.supervisor.spawn("listen end", async move { gateways.scope_ended(&client).await });
+        self.endpoint
+            .parts
+            .supervisor
+            .spawn("listen end", async move { gateways.scope_ended(&client).await });
     }
 }

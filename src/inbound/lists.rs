@@ -28,7 +28,13 @@ pub(super) fn kind_of(method: Method) -> Option<Kind> {
 
 impl Endpoint {
     /// Writes the response to a list request.
-    pub(super) fn list(&self, sent: &Sent, request: &Request, kind: Kind, spoken: Spoken) -> Result<Bytes, Fault> {
+    pub(super) fn list(
+        &self,
+        sent: &Sent,
+        request: &Request,
+        kind: Kind,
+        spoken: Spoken,
+    ) -> Result<Bytes, Fault> {
         let parts = &self.parts;
         let view = parts.proxy.view(&sent.principal);
         let pages = view.pages(kind, parts.limits.page_items_max);
@@ -41,7 +47,8 @@ impl Endpoint {
             }
         };
         let items = pages.get(page).ok_or_else(bad_cursor)?;
-        let next = (page + 1 < pages.len()).then(|| cursor::write(&parts.sealer, &sent.principal, kind, page + 1));
+        let next =
+            (page + 1 < pages.len()).then(|| cursor::write(&parts.sealer, &sent.principal, kind, page + 1));
         let id = request.id.raw().as_bytes();
         let mut out = BytesMut::with_capacity(items.len() + id.len() + 256);
         out.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");

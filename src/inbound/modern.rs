@@ -47,24 +47,34 @@ impl Endpoint {
         }
     }
 
-    async fn modern_request(self: &Arc<Self>, sent: &Sent, request: &Request) -> Result<Response<Body>, Fault> {
+    async fn modern_request(
+        self: &Arc<Self>,
+        sent: &Sent,
+        request: &Request,
+    ) -> Result<Response<Body>, Fault> {
         let declared = modern_check::declared(&sent.headers, request)?;
         if let Some(kind) = lists::kind_of(request.method) {
-            return self.list(sent, request, kind, Spoken::Modern).map(|text| reply::json(StatusCode::OK, text));
+            return self
+                .list(sent, request, kind, Spoken::Modern)
+                .map(|text| reply::json(StatusCode::OK, text));
         }
         match request.method {
             Method::Discover => self.discover(sent, request),
             Method::Listen => listen::stream(self, sent, request, declared).await,
             method if legacy::is_forwarded(method) => self.modern_call(sent, request, declared).await,
-            _ => Err(Fault::method_not_found(&request.method_name.string().unwrap_or_default())),
+            _ => Err(Fault::method_not_found(
+                &request.method_name.string().unwrap_or_default(),
+            )),
         }
     }
 
     /// Answers `server/discover` from memory.
     fn discover(&self, sent: &Sent, request: &Request) -> Result<Response<Body>, Fault> {
         let view = self.parts.proxy.view(&sent.principal);
-        let instructions =
-            view.snapshot().instructions().map(|text| format!(r#","instructions":{}"#, Raw::from(text).as_str()));
+        let instructions = view
+            .snapshot()
+            .instructions()
+            .map(|text| format!(r#","instructions":{}"#, Raw::from(text).as_str()));
         let result = format!(
             r#"{{"supportedVersions":{SUPPORTED_VERSIONS},"capabilities":{}{},{}}}"#,
             legacy::CAPABILITIES,
@@ -72,7 +82,10 @@ impl Endpoint {
             lists::modern_members(None),
         );
         let result = Raw::parse(&result.into()).map_err(|_| Fault::internal("no result could be written"))?;
-        Ok(reply::json(StatusCode::OK, message::response(&request.id, &result)))
+        Ok(reply::json(
+            StatusCode::OK,
+            message::response(&request.id, &result),
+        ))
     }
 
     async fn modern_call(
@@ -90,7 +103,12 @@ impl Endpoint {
                 modern_check::param_headers(&sent.headers, request, route)?;
             }
         }
-        let mut voice = ModernVoice { endpoint: self.clone(), asked: Asked::new(request, sent), sent: sent.again(), questions: 0 };
+        let mut voice = ModernVoice {
+            endpoint: self.clone(),
+            asked: Asked::new(request, sent),
+            sent: sent.again(),
+            questions: 0,
+        };
         let mut context = Context {
             client: client_of(sent, &declared),
             log_level: declared.log_level,
@@ -98,20 +116,18 @@ impl Endpoint {
             cancel: CancellationToken::new(),
             in_flight: None,
         };
-        let held = |cancel: &CancellationToken| Held {
-            cancel_on_drop: Some(cancel.clone().drop_guard()),
-            ..Held::default()
-        };
         match self.state_of(sent, request)? {
             Some(State::Parked(id)) => match self.resume(sent, request, &id)? {
                 Resumed::Running(running, unsaid, questions) => {
                     voice.questions = questions;
                     let running = running.with_unsaid(unsaid);
-                    let held = held(&running.cancel);
+                    let held = Held::by_client(&running.cancel);
                     Ok(exchange::respond(self, running, voice, held).await)
                 }
                 Resumed::Asking(id) => {
-                    let text = voice.input_required(&id).ok_or_else(|| Fault::internal("no question could be written"))?;
+                    let text = voice
+                        .input_required(&id)
+                        .ok_or_else(|| Fault::internal("no question could be written"))?;
                     Ok(reply::json(StatusCode::OK, text))
                 }
             },
@@ -119,9 +135,11 @@ impl Endpoint {
                 if let Some(State::Upstream(raw)) = state {
                     context.request_state = Some(raw);
                 }
-                let held = held(&context.cancel);
+                let held = Held::by_client(&context.cancel);
                 let at_most = self.parts.limits.in_flight_per_user_max;
-                let running = self.start(request.clone(), context).ok_or_else(|| Fault::too_many_calls(at_most))?;
+                let running = self
+                    .start(request.clone(), context)
+                    .ok_or_else(|| Fault::too_many_calls(at_most))?;
                 Ok(exchange::respond(self, running, voice, held).await)
             }
         }
@@ -129,17 +147,34 @@ impl Endpoint {
 
     /// Opens the state that a retry carries.
     fn state_of(&self, sent: &Sent, request: &Request) -> Result<Option<State>, Fault> {
-        let Some(text) = request.params.as_ref().and_then(|params| params.get("requestState")) else { return Ok(None) };
-        let invalid = || Fault::invalid_params("Invalid params: `requestState` is not one of this request, or has expired");
+        let Some(text) = request
+            .params
+            .as_ref()
+            .and_then(|params| params.get("requestState"))
+        else {
+            return Ok(None);
+        };
+        let invalid = || {
+            Fault::invalid_params("Invalid params: `requestState` is not one of this request, or has expired")
+        };
         let text = text.string().ok_or_else(invalid)?;
-        request_state::read(&self.parts.sealer, &sent.principal, request, &text).map(Some).ok_or_else(invalid)
+        request_state::read(&self.parts.sealer, &sent.principal, request, &text)
+            .map(Some)
+            .ok_or_else(invalid)
     }
 
     fn resume(&self, sent: &Sent, request: &Request, id: &ParkedId) -> Result<Resumed, Fault> {
-        let answers = request.params.as_ref().and_then(|params| params.object("inputResponses"));
-        self.parked.resume(id, sent.principal.user(), answers.as_ref()).ok_or_else(|| {
-            Fault::invalid_params("Invalid params: the call that `requestState` names is over; start it again")
-        })
+        let answers = request
+            .params
+            .as_ref()
+            .and_then(|params| params.object("inputResponses"));
+        self.parked
+            .resume(id, sent.principal.user(), answers.as_ref())
+            .ok_or_else(|| {
+                Fault::invalid_params(
+                    "Invalid params: the call that `requestState` names is over; start it again",
+                )
+            })
     }
 }
 
@@ -173,7 +208,10 @@ impl ModernVoice {
             requests.as_str(),
             state.as_str(),
         );
-        Some(message::response(&self.asked.request.id, &Raw::parse(&result.into()).ok()?))
+        Some(message::response(
+            &self.asked.request.id,
+            &Raw::parse(&result.into()).ok()?,
+        ))
     }
 
     fn sealed(&self, state: &State) -> Option<Raw> {
@@ -184,18 +222,28 @@ impl ModernVoice {
 
     fn failed(&self, fault: Fault) -> (StatusCode, Text) {
         let status = fault.status(Spoken::Modern);
-        (status, message::error_response(Some(&self.asked.request.id), &fault.named(&self.asked.request_id)))
+        (
+            status,
+            message::error_response(Some(&self.asked.request.id), &fault.named(&self.asked.request_id)),
+        )
     }
 }
 
 impl Voice for ModernVoice {
     fn notification(&mut self, notification: Notification) -> Option<Text> {
-        let token = self.asked.request.meta.as_ref().and_then(|meta| meta.get(meta::PROGRESS_TOKEN));
+        let token = self
+            .asked
+            .request
+            .meta
+            .as_ref()
+            .and_then(|meta| meta.get(meta::PROGRESS_TOKEN));
         if notification.method != Method::Progress {
             return Some(notification.raw);
         }
         // A retry may report under another token than the request that began the call.
-        let (Some(token), Some(params)) = (token, &notification.params) else { return None };
+        let (Some(token), Some(params)) = (token, &notification.params) else {
+            return None;
+        };
         let mut splice = Splice::new(&notification.raw);
         splice.set(params, meta::PROGRESS_TOKEN, &token);
         Some(splice.done())
@@ -207,7 +255,10 @@ impl Voice for ModernVoice {
         let text = parked.and_then(|id| self.input_required(&id));
         Asking::Ends(text.unwrap_or_else(|| {
             self.endpoint.parts.metrics.limit_hit("parked_calls");
-            self.failed(Fault::internal("too many calls wait for answers; try again later")).1
+            self.failed(Fault::internal(
+                "too many calls wait for answers; try again later",
+            ))
+            .1
         }))
     }
 
@@ -225,6 +276,11 @@ impl Voice for ModernVoice {
             };
             state = Some(sealed);
         }
-        Some(render::answer(&self.asked.request, &answer, Spoken::Modern, state.as_ref()))
+        Some(render::answer(
+            &self.asked.request,
+            &answer,
+            Spoken::Modern,
+            state.as_ref(),
+        ))
     }
 }

@@ -25,13 +25,16 @@ pub(super) struct Declared {
 pub(super) fn declared(headers: &HeaderMap, request: &Request) -> Result<Declared, Fault> {
     let meta = request.meta.as_ref();
     let in_body = meta.and_then(|meta| meta.get(meta::PROTOCOL_VERSION));
-    let in_header = era::version(headers).ok_or_else(|| Fault::header_mismatch("MCP-Protocol-Version is missing"))?;
+    let in_header =
+        era::version(headers).ok_or_else(|| Fault::header_mismatch("MCP-Protocol-Version is missing"))?;
     if let Some(version) = &in_body {
         let Some(text) = version.string() else {
             return Err(Fault::missing_meta(meta::PROTOCOL_VERSION));
         };
         if text != in_header {
-            return Err(Fault::header_mismatch("MCP-Protocol-Version is not the version in `_meta`"));
+            return Err(Fault::header_mismatch(
+                "MCP-Protocol-Version is not the version in `_meta`",
+            ));
         }
     }
     if ProtocolVersion::parse(&in_header).map(ProtocolVersion::era) != Some(Era::Modern) {
@@ -44,19 +47,29 @@ pub(super) fn declared(headers: &HeaderMap, request: &Request) -> Result<Declare
     let object = |key| meta.get(key).filter(|value| value.as_str().starts_with('{'));
     let capabilities = object(meta::CLIENT_CAPABILITIES);
     let capabilities = capabilities.ok_or_else(|| Fault::missing_meta(meta::CLIENT_CAPABILITIES))?;
-    Ok(Declared { capabilities, info: object(meta::CLIENT_INFO), log_level: log_level(meta)? })
+    Ok(Declared {
+        capabilities,
+        info: object(meta::CLIENT_INFO),
+        log_level: log_level(meta)?,
+    })
 }
 
 fn log_level(meta: &Object) -> Result<Option<LogLevel>, Fault> {
-    let Some(given) = meta.get(meta::LOG_LEVEL) else { return Ok(None) };
+    let Some(given) = meta.get(meta::LOG_LEVEL) else {
+        return Ok(None);
+    };
     let level = given.string().and_then(|level| LogLevel::parse(&level));
-    level.map(Some).ok_or_else(|| Fault::invalid_params("Invalid params: unknown log level"))
+    level
+        .map(Some)
+        .ok_or_else(|| Fault::invalid_params("Invalid params: unknown log level"))
 }
 
 fn method_and_name(headers: &HeaderMap, request: &Request) -> Result<(), Fault> {
     let method = request.method_name.string().unwrap_or_default();
     if single(headers, &headers::METHOD)?.as_deref() != Some(&*method) {
-        return Err(Fault::header_mismatch("Mcp-Method is missing or not the method of the body"));
+        return Err(Fault::header_mismatch(
+            "Mcp-Method is missing or not the method of the body",
+        ));
     }
     let key = match request.method {
         Method::ToolsCall | Method::PromptsGet => "name",
@@ -67,7 +80,9 @@ fn method_and_name(headers: &HeaderMap, request: &Request) -> Result<(), Fault> 
     let in_header = single(headers, &headers::NAME)?;
     // Without a name the parameters are wrong, which is for the method to say.
     if in_body.is_some() && in_header != in_body {
-        return Err(Fault::header_mismatch("Mcp-Name is missing or not the name in the body"));
+        return Err(Fault::header_mismatch(
+            "Mcp-Name is missing or not the name in the body",
+        ));
     }
     Ok(())
 }
@@ -80,7 +95,9 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Faul
         return Err(Fault::header_mismatch(&format!("{name} is there twice")));
     }
     let Some(value) = first else { return Ok(None) };
-    decode_value(value).map(Some).ok_or_else(|| Fault::header_mismatch(&format!("{name} is malformed")))
+    decode_value(value)
+        .map(Some)
+        .ok_or_else(|| Fault::header_mismatch(&format!("{name} is malformed")))
 }
 
 /// Checks the headers that mirror arguments of a tool.
@@ -90,8 +107,15 @@ pub(super) fn param_headers(headers: &HeaderMap, request: &Request, route: &Rout
     }
     let arguments = request.params.as_ref().and_then(|params| params.get("arguments"));
     let arguments = arguments.unwrap_or(Raw::literal("{}"));
-    match route.param_headers.iter().find(|param| !param.agrees(headers, &arguments)) {
+    match route
+        .param_headers
+        .iter()
+        .find(|param| !param.agrees(headers, &arguments))
+    {
         None => Ok(()),
-        Some(param) => Err(Fault::header_mismatch(&format!("{} is not what the arguments say", param.header()))),
+        Some(param) => Err(Fault::header_mismatch(&format!(
+            "{} is not what the arguments say",
+            param.header()
+        ))),
     }
 }

@@ -116,14 +116,20 @@ pub(super) struct ListChanges {
 impl ListChanges {
     /// Starts with what the client knows already.
     pub(super) fn new(news: watch::Receiver<Changes>, told: Changes) -> Self {
-        Self { news, told, last: None }
+        Self {
+            news,
+            told,
+            last: None,
+        }
     }
 
     /// Waits for a change and returns the notifications to send. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Vec<Method> {
         let told = self.told;
         let changed = self.news.wait_for(|now| *now != told).await.map(|now| *now);
-        let Ok(_) = changed else { return std::future::pending().await };
+        let Ok(_) = changed else {
+            return std::future::pending().await;
+        };
         if let Some(last) = self.last {
             tokio::time::sleep_until(last + LIST_CHANGED_INTERVAL).await;
         }
@@ -135,6 +141,10 @@ impl ListChanges {
         ];
         self.told = now;
         self.last = Some(clock::now());
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(method, _)| method).collect()
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(method, _)| method)
+            .collect()
     }
 }

@@ -47,7 +47,13 @@ pub(super) enum Resumed {
 impl Parked {
     /// Parks a call on a question, together with those that are ready behind it. `None`: there are too many; the call
     /// ends, and the upstream is told that nobody answers.
-    pub(super) fn park(&self, user: &UserId, question: Question, mut running: Running, asked: usize) -> Option<ParkedId> {
+    pub(super) fn park(
+        &self,
+        user: &UserId,
+        question: Question,
+        mut running: Running,
+        asked: usize,
+    ) -> Option<ParkedId> {
         if self.0.len() >= PARKED_CALLS_MAX {
             running.cancel.cancel();
             return None;
@@ -60,11 +66,21 @@ impl Parked {
                 Event::Notification(notification) => unsaid.push(notification),
             }
         }
-        let open: Vec<(String, Question)> =
-            questions.into_iter().enumerate().map(|(n, question)| (format!("q{}", asked + n + 1), question)).collect();
+        let open: Vec<(String, Question)> = questions
+            .into_iter()
+            .enumerate()
+            .map(|(n, question)| (format!("q{}", asked + n + 1), question))
+            .collect();
         let asked_so_far = asked + open.len();
         let id = clock::random();
-        let waiting = Waiting { running, user: user.clone(), open, unsaid, asked_so_far, since: clock::now() };
+        let waiting = Waiting {
+            running,
+            user: user.clone(),
+            open,
+            unsaid,
+            asked_so_far,
+            since: clock::now(),
+        };
         self.0.insert(id, waiting);
         Some(id)
     }
@@ -76,9 +92,13 @@ impl Parked {
             .open
             .iter()
             .map(|(key, question)| {
-                let params = modern_params(question).map_or_else(|| "{}".to_owned(), |raw| raw.as_str().to_owned());
+                let params =
+                    modern_params(question).map_or_else(|| "{}".to_owned(), |raw| raw.as_str().to_owned());
                 let method = question.request.method_name.as_str();
-                format!(r#"{}:{{"method":{method},"params":{params}}}"#, Raw::from(key.as_str()).as_str())
+                format!(
+                    r#"{}:{{"method":{method},"params":{params}}}"#,
+                    Raw::from(key.as_str()).as_str()
+                )
             })
             .collect();
         Raw::parse(&format!("{{{}}}", requests.join(",")).into()).ok()
@@ -90,7 +110,10 @@ impl Parked {
         let (id, mut waiting) = self.0.remove_if(id, |_, waiting| waiting.user == *user)?;
         let mut open = Vec::new();
         for (key, question) in waiting.open {
-            match answers.and_then(|answers| answers.get(&key)).filter(|answer| answer.object().is_ok()) {
+            match answers
+                .and_then(|answers| answers.get(&key))
+                .filter(|answer| answer.object().is_ok())
+            {
                 Some(answer) => {
                     let _ = question.reply.send(Ok(answer));
                 }
@@ -98,7 +121,11 @@ impl Parked {
             }
         }
         if open.is_empty() {
-            return Some(Resumed::Running(waiting.running, waiting.unsaid, waiting.asked_so_far));
+            return Some(Resumed::Running(
+                waiting.running,
+                waiting.unsaid,
+                waiting.asked_so_far,
+            ));
         }
         waiting.open = open;
         self.0.insert(id, waiting);
@@ -108,7 +135,10 @@ impl Parked {
     /// Cancels calls whose client did not come back, and forgets those whose upstream gave up.
     pub(super) fn sweep(&self) {
         self.0.retain(|_, waiting| {
-            let wanted = waiting.open.iter().any(|(_, question)| !question.reply.is_closed());
+            let wanted = waiting
+                .open
+                .iter()
+                .any(|(_, question)| !question.reply.is_closed());
             let keep = wanted && waiting.since.elapsed() < QUESTION_TIMEOUT;
             if !keep {
                 waiting.running.cancel.cancel();

@@ -9,7 +9,6 @@ use dashmap::DashMap;
 use crate::clock::{self, Instant};
 use crate::exchange::Question;
 use crate::limits::QUESTIONS_PER_CALL_MAX;
-use crate::protocol::json::Raw;
 use crate::protocol::message::{Outcome, Response, RpcId};
 use crate::protocol::splice::Splice;
 
@@ -39,7 +38,9 @@ impl Questions {
 
     /// Takes the client's answer. The first one counts; false when there is no such question (any more).
     pub(super) fn answer(&self, response: &Response) -> bool {
-        let Some((_, (question, _))) = response.id.as_ref().and_then(|id| self.open.remove(id)) else { return false };
+        let Some((_, (question, _))) = response.id.as_ref().and_then(|id| self.open.remove(id)) else {
+            return false;
+        };
         let reply = match &response.outcome {
             Outcome::Result(result) => Ok(result.raw()),
             Outcome::Error(error) => Err(error.clone()),
@@ -55,27 +56,26 @@ impl Questions {
     }
 }
 
-/// Writes a client's answer as a value, for tests of what is told upstream.
-#[cfg(test)]
-pub(super) fn raw(text: &'static str) -> Raw {
-    Raw::literal(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::json::Raw;
     use crate::protocol::message::Message;
     use tokio::sync::oneshot;
 
     fn question(id: &str) -> (Question, oneshot::Receiver<crate::exchange::Reply>) {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list","params":{{"x":1e99}}}}"#);
-        let Ok(Message::Request(request)) = Message::parse(Bytes::from(text)) else { panic!("no request") };
+        let Ok(Message::Request(request)) = Message::parse(Bytes::from(text)) else {
+            panic!("no request")
+        };
         let (reply, answered) = oneshot::channel();
         (Question { request, reply }, answered)
     }
 
     fn response(text: &str) -> Response {
-        let Ok(Message::Response(response)) = Message::parse(Bytes::from(text.to_owned())) else { panic!("no response") };
+        let Ok(Message::Response(response)) = Message::parse(Bytes::from(text.to_owned())) else {
+            panic!("no response")
+        };
         response
     }
 
@@ -85,13 +85,25 @@ mod tests {
         let (first, mut first_answer) = question("7");
         let (second, mut second_answer) = question("7");
         let first = questions.ask(first).unwrap();
-        assert_eq!(first, r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"x":1e99}}"#);
+        assert_eq!(
+            first,
+            r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"x":1e99}}"#
+        );
         questions.ask(second).unwrap();
         assert!(questions.answer(&response(r#"{"jsonrpc":"2.0","id":2,"result":{"roots":[]}}"#)));
-        assert_eq!(second_answer.try_recv().unwrap().unwrap(), raw(r#"{"roots":[]}"#));
+        assert_eq!(
+            second_answer.try_recv().unwrap().unwrap(),
+            Raw::literal(r#"{"roots":[]}"#)
+        );
         assert!(first_answer.try_recv().is_err());
-        assert!(!questions.answer(&response(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#)), "answered twice");
-        assert!(!questions.answer(&response(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#)), "the upstream's own id");
+        assert!(
+            !questions.answer(&response(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#)),
+            "answered twice"
+        );
+        assert!(
+            !questions.answer(&response(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#)),
+            "the upstream's own id"
+        );
     }
 
     #[test]

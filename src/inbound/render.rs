@@ -20,7 +20,12 @@ use crate::upstream::outgoing::implementation;
 const MODERN_MEMBERS: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
 
 /// Writes an answer to a request. `state` replaces the `requestState` of an `input_required` result.
-pub(super) fn answer(request: &Request, answer: &Answer, spoken: Spoken, state: Option<&Raw>) -> (StatusCode, Bytes) {
+pub(super) fn answer(
+    request: &Request,
+    answer: &Answer,
+    spoken: Spoken,
+    state: Option<&Raw>,
+) -> (StatusCode, Bytes) {
     match &answer.response.outcome {
         Outcome::Error(error) => error_answer(request, answer, error, spoken),
         Outcome::Result(result) => {
@@ -58,7 +63,9 @@ fn error_answer(request: &Request, answer: &Answer, error: &RpcError, spoken: Sp
 }
 
 fn to_legacy(splice: &mut Splice, result: &Object) {
-    let Some(meta) = result.object("_meta") else { return splice.remove(result, &MODERN_MEMBERS) };
+    let Some(meta) = result.object("_meta") else {
+        return splice.remove(result, &MODERN_MEMBERS);
+    };
     let ours = meta.keys().all(|key| key == meta::SERVER_INFO);
     if ours {
         return splice.remove(result, &[&MODERN_MEMBERS[..], &["_meta"]].concat());
@@ -76,9 +83,12 @@ fn to_modern(splice: &mut Splice, result: &Object, method: Method) {
     }
     added.retain(|(key, _)| !result.has(key));
     let server_info = implementation();
-    let fresh_meta = Raw::of(&serde_json::json!({ meta::SERVER_INFO: server_info.read::<serde_json::Value>() }));
+    let fresh_meta =
+        Raw::of(&serde_json::json!({ meta::SERVER_INFO: server_info.read::<serde_json::Value>() }));
     match result.object("_meta") {
-        Some(meta) if !meta.has(meta::SERVER_INFO) => splice.insert(&meta, &[(meta::SERVER_INFO, &server_info)]),
+        Some(meta) if !meta.has(meta::SERVER_INFO) => {
+            splice.insert(&meta, &[(meta::SERVER_INFO, &server_info)])
+        }
         Some(_) => {}
         None if result.has("_meta") => {}
         None => added.push(("_meta", &fresh_meta)),

@@ -24,18 +24,37 @@ pub(super) enum State {
 }
 
 /// Seals a state for the request that it answers.
-pub(super) fn write(sealer: &Sealer, principal: &Principal, request: &Request, state: &State) -> Option<String> {
+pub(super) fn write(
+    sealer: &Sealer,
+    principal: &Principal,
+    request: &Request,
+    state: &State,
+) -> Option<String> {
     let payload = match state {
         State::Upstream(raw) => [&[UPSTREAM][..], raw.as_bytes()].concat(),
         State::Parked(id) => [&[PARKED][..], id].concat(),
     };
     let expires = clock::unix_s() + SEALED_AGE_MAX.as_secs();
-    sealer.seal(Purpose::RequestState, &binding(principal, request), &payload, expires).ok()
+    sealer
+        .seal(
+            Purpose::RequestState,
+            &binding(principal, request),
+            &payload,
+            expires,
+        )
+        .ok()
 }
 
 /// Opens the state that a retry carries; `None` when it was not made for this very request.
 pub(super) fn read(sealer: &Sealer, principal: &Principal, request: &Request, text: &str) -> Option<State> {
-    let payload = sealer.open(Purpose::RequestState, &binding(principal, request), text, clock::unix_s()).ok()?;
+    let payload = sealer
+        .open(
+            Purpose::RequestState,
+            &binding(principal, request),
+            text,
+            clock::unix_s(),
+        )
+        .ok()?;
     let (tag, rest) = payload.split_first()?;
     match *tag {
         UPSTREAM => Raw::parse(&rest.to_vec().into()).ok().map(State::Upstream),
@@ -48,9 +67,16 @@ pub(super) fn read(sealer: &Sealer, principal: &Principal, request: &Request, te
 fn binding(principal: &Principal, request: &Request) -> Vec<u8> {
     let params = request.params.as_ref();
     let text = |key: &str| params.and_then(|params| params.string(key)).unwrap_or_default();
-    let arguments: Value = params.and_then(|params| params.get("arguments")?.read()).unwrap_or(Value::Null);
+    let arguments: Value = params
+        .and_then(|params| params.get("arguments")?.read())
+        .unwrap_or(Value::Null);
     let mut digest = Sha256::new();
-    for part in [request.method.as_str(), &text("name"), &text("uri"), &arguments.to_string()] {
+    for part in [
+        request.method.as_str(),
+        &text("name"),
+        &text("uri"),
+        &arguments.to_string(),
+    ] {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());
     }

@@ -79,7 +79,8 @@ impl Session {
 
     /// Notes that the session was used just now.
     pub(super) fn touch(&self) {
-        self.used_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.used_ms
+            .store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Returns how long nobody used it; nothing while a stream is open or a request in flight.
@@ -87,7 +88,9 @@ impl Session {
         if self.streams_open.load(Ordering::Relaxed) > 0 || !self.in_flight.is_empty() {
             return Duration::ZERO;
         }
-        self.born.elapsed().saturating_sub(Duration::from_millis(self.used_ms.load(Ordering::Relaxed)))
+        self.born
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.used_ms.load(Ordering::Relaxed)))
     }
 
     /// Sets the level of log messages.
@@ -97,14 +100,22 @@ impl Session {
 
     /// Returns from which level on log messages are wanted.
     pub(super) fn level(&self) -> LogLevel {
-        LEVELS.get(usize::from(self.level.load(Ordering::Relaxed))).copied().unwrap_or(LEVEL_DEFAULT)
+        LEVELS
+            .get(usize::from(self.level.load(Ordering::Relaxed)))
+            .copied()
+            .unwrap_or(LEVEL_DEFAULT)
     }
 
     /// Notes a request in flight; `None` when its id is in use already.
     pub(super) fn begin(self: &Arc<Self>, id: &RpcId, cancel: &CancellationToken) -> Option<InFlight> {
-        let dashmap::Entry::Vacant(free) = self.in_flight.entry(id.clone()) else { return None };
+        let dashmap::Entry::Vacant(free) = self.in_flight.entry(id.clone()) else {
+            return None;
+        };
         free.insert(cancel.clone());
-        Some(InFlight { session: self.clone(), id: id.clone() })
+        Some(InFlight {
+            session: self.clone(),
+            id: id.clone(),
+        })
     }
 
     /// Cancels a request in flight, if it is there.
@@ -136,15 +147,22 @@ impl Session {
         OpenStream(self.clone())
     }
 
-    /// Notes a resource as watched or no longer; false when there are too many.
-    pub(super) fn watch(&self, route: &Arc<Route>, wanted: bool) -> bool {
+    /// Notes a resource as watched; false when there are too many.
+    pub(super) fn watch(&self, route: &Arc<Route>) -> bool {
         let mut watched = locked(&self.watched);
         watched.retain(|other| other.exposed != route.exposed);
-        if wanted && watched.len() < RESOURCE_SUBSCRIPTIONS_MAX {
+        let room = watched.len() < RESOURCE_SUBSCRIPTIONS_MAX;
+        if room {
             watched.push(route.clone());
-            return true;
         }
-        !wanted
+        room
+    }
+
+    /// Notes a resource as no longer watched and returns where it led.
+    pub(super) fn unwatch(&self, uri: &str) -> Option<Arc<Route>> {
+        let mut watched = locked(&self.watched);
+        let index = watched.iter().position(|route| &*route.exposed == uri)?;
+        Some(watched.swap_remove(index))
     }
 
     /// Returns the URIs that the client watches and that go by `own` at their gateway.

@@ -44,7 +44,11 @@ pub(super) struct Sessions {
 
 impl Sessions {
     pub(super) fn new(parts: &Parts) -> Self {
-        Self { parts: parts.clone(), open: DashMap::new(), by_user: DashMap::new() }
+        Self {
+            parts: parts.clone(),
+            open: DashMap::new(),
+            by_user: DashMap::new(),
+        }
     }
 
     /// Opens a session for a client that has initialized. A user with too many loses the one that idles longest.
@@ -56,7 +60,11 @@ impl Sessions {
         info: Option<Raw>,
     ) -> Result<Arc<Session>, OpenError> {
         let limits = &self.parts.limits;
-        let mine = self.by_user.get(principal.user()).map(|ids| ids.clone()).unwrap_or_default();
+        let mine = self
+            .by_user
+            .get(principal.user())
+            .map(|ids| ids.clone())
+            .unwrap_or_default();
         if mine.len() >= limits.sessions_per_user_max {
             let idle = |id: &&SessionId| self.open.get(*id).map_or(Duration::MAX, |session| session.idle());
             let victim = mine.iter().max_by_key(idle).filter(|id| !idle(id).is_zero());
@@ -97,14 +105,18 @@ impl Sessions {
 
     /// Ends a session: what is in flight is cancelled, upstreams forget it.
     pub(super) fn end(&self, id: &SessionId) {
-        let Some((_, session)) = self.open.remove(id) else { return };
+        let Some((_, session)) = self.open.remove(id) else {
+            return;
+        };
         let user = session.client.principal.user();
         if let Some(mut ids) = self.by_user.get_mut(user) {
             ids.retain(|other| other != id);
         }
         self.by_user.remove_if(user, |_, ids| ids.is_empty());
         session.close();
-        self.parts.metrics.server_session_ended(session.client.version.as_str(), session.born.elapsed());
+        self.parts
+            .metrics
+            .server_session_ended(session.client.version.as_str(), session.born.elapsed());
         let gateways = self.parts.proxy.gateways().clone();
         self.parts.supervisor.spawn("session end", async move {
             gateways.scope_ended(&session.client).await;
@@ -114,7 +126,10 @@ impl Sessions {
     fn new_id(&self, principal: &Principal) -> Result<SessionId, OpenError> {
         let expires = clock::unix_s() + self.parts.limits.session_age_max.as_secs();
         let secret: [u8; ID_BYTES] = clock::random();
-        let id = self.parts.sealer.seal(Purpose::Session, &principal.binding(), &secret, expires);
+        let id = self
+            .parts
+            .sealer
+            .seal(Purpose::Session, &principal.binding(), &secret, expires);
         id.map(|id| SessionId::new(&id)).map_err(|_| OpenError::Unsealed)
     }
 
@@ -144,10 +159,14 @@ pub(super) fn scope_id() -> SessionId {
 pub(super) async fn sweep(endpoint: Weak<Endpoint>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
-        let Some(endpoint) = endpoint.upgrade() else { return };
+        let Some(endpoint) = endpoint.upgrade() else {
+            return;
+        };
         endpoint.sessions.sweep();
         endpoint.parked.sweep();
         let all = endpoint.parts.limits.in_flight_per_user_max;
-        endpoint.places.retain(|_, places| Arc::strong_count(places) > 1 || places.available_permits() < all);
+        endpoint
+            .places
+            .retain(|_, places| Arc::strong_count(places) > 1 || places.available_permits() < all);
     }
 }

@@ -17,9 +17,15 @@ pub(super) fn exposed(snapshot: &Snapshot, route: &Route, method: Method, answer
     if !mapped_here && !snapshot.maps_uris(&route.gateway) {
         return answer;
     }
-    let Outcome::Result(result) = &answer.response.outcome else { return answer };
+    let Outcome::Result(result) = &answer.response.outcome else {
+        return answer;
+    };
     let mut splice = Splice::new(&answer.response.raw);
-    let names = Names { snapshot, gateway: &route.gateway, route };
+    let names = Names {
+        snapshot,
+        gateway: &route.gateway,
+        route,
+    };
     match method {
         Method::ResourcesRead => each(result, "contents", |item| names.rewrite(item, &mut splice)),
         Method::ToolsCall => each(result, "content", |item| names.rewrite_block(item, &mut splice)),
@@ -62,7 +68,12 @@ impl Names<'_> {
 }
 
 fn each(result: &Object, key: &str, mut rewrite: impl FnMut(&Object)) {
-    for item in result.get(key).and_then(|items| items.array()).into_iter().flatten() {
+    for item in result
+        .get(key)
+        .and_then(|items| items.array())
+        .into_iter()
+        .flatten()
+    {
         if let Ok(item) = item.object() {
             rewrite(&item);
         }

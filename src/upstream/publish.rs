@@ -1,5 +1,6 @@
 //! Where the lists of gateways go. The catalog is the one that takes them; tests look on.
 
+use crate::catalog::Catalog;
 use crate::catalog::listing::Listing;
 use crate::ids::GatewayId;
 
@@ -13,4 +14,18 @@ pub trait Publish: Send + Sync + 'static {
 
     /// This gateway is configured no more.
     fn remove(&self, gateway: &GatewayId);
+}
+
+impl Publish for Catalog {
+    fn publish(&self, gateway: &GatewayId, listing: Listing) {
+        Self::publish(self, gateway, listing);
+    }
+
+    fn looked(&self, gateway: &GatewayId) {
+        Self::looked(self, gateway);
+    }
+
+    fn remove(&self, gateway: &GatewayId) {
+        Self::remove(self, gateway);
+    }
 }
