@@ -87,7 +87,7 @@ fn to_modern(splice: &mut Splice, result: &Object, method: Method) {
         Raw::of(&serde_json::json!({ meta::SERVER_INFO: server_info.read::<serde_json::Value>() }));
     match result.object("_meta") {
         Some(meta) if !meta.has(meta::SERVER_INFO) => {
-            splice.insert(&meta, &[(meta::SERVER_INFO, &server_info)])
+            splice.insert(&meta, &[(meta::SERVER_INFO, &server_info)]);
         }
         Some(_) => {}
         None if result.has("_meta") => {}
