@@ -1,0 +1,331 @@
+//! Reads JSON text from front to back and says where things stand. Bounded in depth and in members; builds no values.
+
+use std::ops::Range;
+
+use super::{JsonError, Member, unescaped};
+use crate::limits::{JSON_DEPTH_MAX, JSON_MEMBERS_MAX};
+
+/// Reads JSON text from front to back.
+pub(in crate::protocol) struct Reader<'a> {
+    src: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(in crate::protocol) fn new(src: &'a [u8]) -> Result<Self, JsonError> {
+        std::str::from_utf8(src).map_err(|_| JsonError::NotUtf8)?;
+        Ok(Self { src, at: 0 })
+    }
+
+    /// For text that was checked before.
+    pub(super) fn trusted(src: &'a [u8]) -> Self {
+        Self { src, at: 0 }
+    }
+
+    /// Reads the opening brace of an object.
+    pub(in crate::protocol) fn open_object(&mut self) -> Result<(), JsonError> {
+        self.blank();
+        if self.eat(b'{') {
+            Ok(())
+        } else {
+            Err(JsonError::NotAnObject)
+        }
+    }
+
+    /// Reads up to the next value of an object and returns its key's span; `None` after the closing brace.
+    pub(in crate::protocol) fn next_key(&mut self, first: bool) -> Result<Option<Range<usize>>, JsonError> {
+        self.blank();
+        if self.eat(b'}') {
+            return Ok(None);
+        }
+        if !first {
+            self.expect(b',')?;
+            self.blank();
+        }
+        self.key().map(Some)
+    }
+
+    /// Reads a whole object.
+    pub(in crate::protocol) fn members(&mut self) -> Result<Vec<Member>, JsonError> {
+        self.members_with(|reader, _| reader.value())
+    }
+
+    /// Reads a whole object; `read` must consume the value of each key and return its span.
+    pub(in crate::protocol) fn members_with(
+        &mut self,
+        mut read: impl FnMut(&mut Self, &str) -> Result<Range<usize>, JsonError>,
+    ) -> Result<Vec<Member>, JsonError> {
+        self.open_object()?;
+        let mut members: Vec<Member> = Vec::with_capacity(8);
+        while let Some(key) = self.next_key(members.is_empty())? {
+            if members.len() == JSON_MEMBERS_MAX {
+                return Err(JsonError::Members);
+            }
+            let name = unescaped(self.src, &key);
+            if members
+                .iter()
+                .any(|member| unescaped(self.src, &member.key) == name)
+            {
+                return Err(JsonError::DuplicateKey);
+            }
+            let value = read(self, &name)?;
+            members.push(Member { key, value });
+        }
+        Ok(members)
+    }
+
+    /// Reads a whole array.
+    pub(super) fn elements(&mut self) -> Result<Vec<Range<usize>>, JsonError> {
+        self.blank();
+        self.expect(b'[')?;
+        let mut spans = Vec::new();
+        loop {
+            self.blank();
+            if self.eat(b']') {
+                return Ok(spans);
+            }
+            if !spans.is_empty() {
+                self.expect(b',')?;
+            }
+            spans.push(self.value()?);
+        }
+    }
+
+    /// Tells what the next value begins with.
+    pub(in crate::protocol) fn peek(&mut self) -> Option<u8> {
+        self.blank();
+        self.src.get(self.at).copied()
+    }
+
+    pub(in crate::protocol) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Reads to the end of the text.
+    pub(in crate::protocol) fn end(&mut self) -> Result<(), JsonError> {
+        self.blank();
+        if self.at == self.src.len() {
+            Ok(())
+        } else {
+            Err(self.wrong())
+        }
+    }
+
+    /// Reads one value of any type and returns its span.
+    pub(in crate::protocol) fn value(&mut self) -> Result<Range<usize>, JsonError> {
+        self.blank();
+        let start = self.at;
+        let mut open = Containers::default();
+        loop {
+            if self.value_or_opening(&mut open)? {
+                continue;
+            }
+            if self.closings(&mut open)? {
+                return Ok(start..self.at);
+            }
+        }
+    }
+
+    /// Reads a scalar, an empty container, or the opening of a container; true when a value must follow.
+    fn value_or_opening(&mut self, open: &mut Containers) -> Result<bool, JsonError> {
+        self.blank();
+        match self.src.get(self.at) {
+            Some(b'"') => self.string().map(|_| false),
+            Some(b'{') => {
+                self.at += 1;
+                self.blank();
+                if self.eat(b'}') {
+                    return Ok(false);
+                }
+                open.push(true)?;
+                self.key().map(|_| true)
+            }
+            Some(b'[') => {
+                self.at += 1;
+                self.blank();
+                if self.eat(b']') {
+                    return Ok(false);
+                }
+                open.push(false)?;
+                Ok(true)
+            }
+            Some(b'-' | b'0'..=b'9') => self.number().map(|()| false),
+            Some(b't') => self.word(b"true").map(|()| false),
+            Some(b'f') => self.word(b"false").map(|()| false),
+            Some(b'n') => self.word(b"null").map(|()| false),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    /// Reads what may follow a value; true when the outermost value is complete.
+    fn closings(&mut self, open: &mut Containers) -> Result<bool, JsonError> {
+        while let Some(object) = open.top() {
+            self.blank();
+            if self.eat(b',') {
+                if object {
+                    self.blank();
+                    self.key()?;
+                }
+                return Ok(false);
+            }
+            self.expect(if object { b'}' } else { b']' })?;
+            open.pop();
+        }
+        Ok(true)
+    }
+
+    fn key(&mut self) -> Result<Range<usize>, JsonError> {
+        let key = self.string()?;
+        self.blank();
+        self.expect(b':')?;
+        Ok(key)
+    }
+
+    /// Reads a string and returns the span between its quotes.
+    fn string(&mut self) -> Result<Range<usize>, JsonError> {
+        self.expect(b'"')?;
+        let start = self.at;
+        loop {
+            let rest = self.src.get(self.at..).unwrap_or_default();
+            let Some(plain) = rest
+                .iter()
+                .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
+            else {
+                self.at = self.src.len();
+                return Err(self.wrong());
+            };
+            self.at += plain;
+            match self.src.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(start..self.at - 1);
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.wrong()),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        match self.src.get(self.at) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                let unit = self.unicode_escape()?;
+                // A lone half of a surrogate pair is no character: readers differ on it.
+                if (0xDC00..0xE000).contains(&unit) {
+                    return Err(self.wrong());
+                }
+                if (0xD800..0xDC00).contains(&unit) {
+                    self.expect(b'\\')?;
+                    if !(0xDC00..0xE000).contains(&self.unicode_escape()?) {
+                        return Err(self.wrong());
+                    }
+                }
+            }
+            _ => return Err(self.wrong()),
+        }
+        Ok(())
+    }
+
+    fn unicode_escape(&mut self) -> Result<u32, JsonError> {
+        self.expect(b'u')?;
+        let digits = self.src.get(self.at..self.at + 4).ok_or(self.wrong())?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(self.wrong());
+        }
+        let text = std::str::from_utf8(digits).map_err(|_| self.wrong())?;
+        let unit = u32::from_str_radix(text, 16).map_err(|_| self.wrong())?;
+        self.at += 4;
+        Ok(unit)
+    }
+
+    fn number(&mut self) -> Result<(), JsonError> {
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits()?;
+        }
+        if self.eat(b'.') {
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            if !self.eat(b'+') {
+                self.eat(b'-');
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let rest = self.src.get(self.at..).unwrap_or_default();
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if count == 0 {
+            return Err(self.wrong());
+        }
+        self.at += count;
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), JsonError> {
+        if self.src.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+            self.at += word.len();
+            return Ok(());
+        }
+        Err(self.wrong())
+    }
+
+    fn blank(&mut self) {
+        while matches!(self.src.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.src.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.eat(byte) { Ok(()) } else { Err(self.wrong()) }
+    }
+
+    fn wrong(&self) -> JsonError {
+        JsonError::Syntax { at: self.at }
+    }
+}
+
+const CONTAINER_WORDS: usize = JSON_DEPTH_MAX / 64;
+
+/// Which containers are open, one bit each: set for an object.
+#[derive(Default)]
+struct Containers {
+    bits: [u64; CONTAINER_WORDS],
+    depth: usize,
+}
+
+impl Containers {
+    fn push(&mut self, object: bool) -> Result<(), JsonError> {
+        let word = self.bits.get_mut(self.depth / 64).ok_or(JsonError::Depth)?;
+        let bit = 1 << (self.depth % 64);
+        if object {
+            *word |= bit;
+        } else {
+            *word &= !bit;
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn top(&self) -> Option<bool> {
+        let last = self.depth.checked_sub(1)?;
+        self.bits
+            .get(last / 64)
+            .map(|word| word & (1 << (last % 64)) != 0)
+    }
+
+    fn pop(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+}
