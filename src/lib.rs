@@ -1,6 +1,6 @@
 //! Toolgate: one MCP endpoint in front of many tool gateways.
 //!
-//! The modules stand on rungs; imports only run downward (`tests/house.rs` keeps it so, `ARCHITECTURE.md` says why).
+//! The modules stand on rungs; imports only run downward (`tests/house` keeps it so, `ARCHITECTURE.md` says why).
 
 pub mod clock;
 pub mod ids;
