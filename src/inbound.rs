@@ -291,3 +291,6 @@ fn not_allowed(allowed: &'static str) -> Response<Body> {
 
 /// A message as it goes out.
 type Text = Bytes;
+
+#[cfg(test)]
+mod tests;
