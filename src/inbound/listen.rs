@@ -69,7 +69,7 @@ pub(super) async fn stream(
     };
     let honoured = listening.watch(&uris).await;
     let first = listening.acknowledgement(&filter, &honoured);
-    Ok(reply::events(stream::unfold(
+    Ok(reply::waiting(stream::unfold(
         (listening, Some(first)),
         |(mut listening, first)| async move {
             let chunk = match first {

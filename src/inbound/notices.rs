@@ -35,7 +35,7 @@ pub(super) fn stream(parts: &Parts, session: Arc<Session>) -> Response<Body> {
         _counted: parts.metrics.stream_opened(),
     };
     // The comment sends the head off at once: clients wait for it.
-    reply::events(stream::unfold((news, true), |(mut news, first)| async move {
+    reply::waiting(stream::unfold((news, true), |(mut news, first)| async move {
         if first {
             return Some((Bytes::from_static(sse::KEEP_ALIVE), (news, false)));
         }

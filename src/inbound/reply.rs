@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::protocol::error::RpcError;
 use crate::protocol::headers::ACCEL_BUFFERING;
 use crate::protocol::message::{self, RpcId};
+use crate::web::MostlyWaits;
 
 /// A response without a body.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
@@ -46,5 +47,12 @@ pub(super) fn events(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Resp
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// A stream of events that mostly waits: it takes no place among the requests in flight.
+pub(super) fn waiting(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
+    let mut response = events(chunks);
+    response.extensions_mut().insert(MostlyWaits);
     response
 }

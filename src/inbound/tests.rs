@@ -1,5 +1,7 @@
 //! The endpoint as a client meets it, in front of a gateway whose other end is the test.
 
+mod seen;
+
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -50,6 +52,7 @@ struct Rig {
 struct Got {
     status: u16,
     headers: HeaderMap,
+    extensions: http::Extensions,
     body: Body,
 }
 
@@ -194,6 +197,7 @@ impl Rig {
         Got {
             status: head.status.as_u16(),
             headers: head.headers,
+            extensions: head.extensions,
             body,
         }
     }
