@@ -136,6 +136,10 @@ pub const LIST_RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// stdio processes of all gateways.
 pub const STDIO_PROCESSES_MAX: usize = 32;
+/// How often unused upstream sessions and processes are looked for.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a call that was given up still counts when it must be clear whom a question on a shared link concerns.
+pub const ABANDONED_CALL_AGE_MAX: Duration = Duration::from_mins(1);
 /// A stdio server gets this long to end by itself after its stdin was closed, before it is told to.
 pub const STDIO_CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// A stdio server and its descendants get this long after SIGTERM before they are killed.

@@ -11,6 +11,7 @@ pub mod health;
 pub mod publish;
 mod refresh;
 
+pub mod duplex;
 pub mod handshake;
 pub mod incoming;
 pub mod lists;
