@@ -27,12 +27,10 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
-use dashmap::DashMap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method as HttpMethod, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::era::Spoken;
@@ -42,7 +40,7 @@ use self::sessions::Sessions;
 use crate::catalog::Catalog;
 use crate::config::Limits;
 use crate::identity::Principal;
-use crate::ids::{RequestId, UserId};
+use crate::ids::RequestId;
 use crate::limits::BODY_READ_TIMEOUT;
 use crate::protocol::message::{Message, MessageError};
 use crate::proxy::Proxy;
@@ -79,8 +77,6 @@ struct Endpoint {
     parts: Parts,
     sessions: Sessions,
     parked: Parked,
-    /// Places for calls, by user.
-    places: DashMap<UserId, Arc<Semaphore>>,
 }
 
 /// Who sent an HTTP request, and with which headers.
@@ -110,7 +106,6 @@ impl McpService {
         let endpoint = Arc::new(Endpoint {
             sessions,
             parked: Parked::default(),
-            places: DashMap::new(),
             parts,
         });
         let weak = Arc::downgrade(&endpoint);
@@ -221,15 +216,6 @@ impl Endpoint {
             ),
             Err(response) => *response,
         }
-    }
-
-    /// Returns the places of a user's calls.
-    fn places_of(&self, user: &UserId) -> Arc<Semaphore> {
-        if let Some(places) = self.places.get(user) {
-            return places.clone();
-        }
-        let fresh = || Arc::new(Semaphore::new(self.parts.limits.in_flight_per_user_max));
-        self.places.entry(user.clone()).or_insert_with(fresh).clone()
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod answer_uris;
 mod error;
+mod places;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::upstream::gateway::Gateway;
 use crate::upstream::gateways::Gateways;
 
 pub use self::error::ProxyError;
+pub use self::places::{Place, Places};
 
 /// Gateways that are asked for a URI that nobody lists, one after the other.
 const READ_CANDIDATES_MAX: usize = 8;
@@ -29,13 +31,18 @@ const READ_CANDIDATES_MAX: usize = 8;
 pub struct Proxy {
     policy: Arc<Policy>,
     gateways: Arc<Gateways>,
+    places: Places,
 }
 
 impl Proxy {
     /// Makes it of its two halves.
     #[must_use]
     pub fn new(policy: Arc<Policy>, gateways: Arc<Gateways>) -> Self {
-        Self { policy, gateways }
+        Self {
+            policy,
+            gateways,
+            places: Places::default(),
+        }
     }
 
     /// Returns what a principal may see now.
@@ -48,6 +55,12 @@ impl Proxy {
     #[must_use]
     pub fn gateways(&self) -> &Arc<Gateways> {
         &self.gateways
+    }
+
+    /// Returns the places of users' calls, which every door takes before it calls.
+    #[must_use]
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Carries out a request that belongs to an upstream. Cancelled by `call.cancel` or by dropping the future.

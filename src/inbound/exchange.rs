@@ -56,11 +56,9 @@ pub(super) struct Context {
 impl Endpoint {
     /// Starts a call; `None` when the user has as many in flight as may be.
     pub(super) fn start(&self, request: Request, context: Context) -> Option<Running> {
-        let place = self
-            .places_of(context.client.principal.user())
-            .try_acquire_owned()
-            .ok();
-        let Some(place) = place else {
+        let places = self.parts.proxy.places();
+        let at_most = self.parts.limits.in_flight_per_user_max;
+        let Some(place) = places.take(context.client.principal.user(), at_most) else {
             self.parts.metrics.limit_hit("in_flight_per_user");
             return None;
         };

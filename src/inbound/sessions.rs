@@ -155,7 +155,7 @@ pub(super) fn scope_id() -> SessionId {
     SessionId::new(&format!("listen-{}", URL_SAFE_NO_PAD.encode(random)))
 }
 
-/// Ends idle and old sessions, gives up unanswered questions, forgets users without calls; while the endpoint lives.
+/// Ends idle and old sessions, gives up unanswered questions; while the endpoint lives.
 pub(super) async fn sweep(endpoint: Weak<Endpoint>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
@@ -164,9 +164,5 @@ pub(super) async fn sweep(endpoint: Weak<Endpoint>) {
         };
         endpoint.sessions.sweep();
         endpoint.parked.sweep();
-        let all = endpoint.parts.limits.in_flight_per_user_max;
-        endpoint
-            .places
-            .retain(|_, places| Arc::strong_count(places) > 1 || places.available_permits() < all);
     }
 }

@@ -529,13 +529,23 @@ async fn a_parked_call_whose_client_never_returns_is_cancelled() {
         .await;
     assert_eq!(first["result"]["resultType"], "input_required");
     assert_eq!(
-        rig.service.0.places_of(&UserId::new("alice")).available_permits(),
-        2
+        rig.service
+            .0
+            .parts
+            .proxy
+            .places()
+            .taken(&crate::ids::UserId::new("alice")),
+        1
     );
     tokio::time::sleep(crate::limits::QUESTION_TIMEOUT + Duration::from_secs(30)).await;
     assert_eq!(
-        rig.service.0.places_of(&UserId::new("alice")).available_permits(),
-        3,
+        rig.service
+            .0
+            .parts
+            .proxy
+            .places()
+            .taken(&crate::ids::UserId::new("alice")),
+        0,
         "everything is free again"
     );
 }
