@@ -158,6 +158,23 @@ pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_mins(1);
 pub const RECONNECT_HEALTHY_AFTER: Duration = Duration::from_mins(1);
 /// A `per_user` or `per_session` process or an upstream session that nobody used for this long is ended.
 pub const UPSTREAM_SESSION_IDLE_MAX: Duration = Duration::from_mins(30);
+/// The id that an upstream gives to a session: it goes back with every request.
+pub const UPSTREAM_SESSION_ID_BYTES_MAX: usize = 4 * 1024;
+/// Idle upstream sessions are looked for this often.
+pub const UPSTREAM_SESSION_SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+/// A pooled connection to an upstream without a request. Node closes its own after 5 s; a request that crosses that
+/// is lost without anyone knowing whether it arrived.
+pub const UPSTREAM_POOL_IDLE_MAX: Duration = Duration::from_secs(4);
+/// Waiting before a dropped stream is resumed, unless the upstream says otherwise (`retry`).
+pub const RESUME_WAIT: Duration = Duration::from_secs(1);
+/// No `retry` of an upstream makes us resume sooner or later than between these.
+pub const RESUME_WAIT_MIN: Duration = Duration::from_millis(50);
+/// See [`RESUME_WAIT_MIN`].
+pub const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A stream whose answer was read gets this long to end by itself, so that its connection can be used again.
+pub const STREAM_END_WAIT: Duration = Duration::from_secs(1);
+/// Failed attempts in a row to resume a stream.
+pub const RESUME_FAILURES_MAX: u32 = 5;
 /// Upstream sessions of one gateway.
 pub const UPSTREAM_SESSIONS_MAX: usize = 4_096;
 

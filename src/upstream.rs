@@ -13,6 +13,7 @@ mod refresh;
 
 pub mod duplex;
 pub mod handshake;
+pub mod http;
 pub mod incoming;
 pub mod lists;
 pub mod outgoing;

@@ -1,0 +1,371 @@
+//! Calls to a legacy upstream: through sessions that are opened lazily and reopened silently when the upstream has
+//! forgotten them. A call that may have been processed is never sent again, unless its route says that it may be.
+
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
+
+use super::abandoned::Abandoned;
+use super::fault::Fault;
+use super::flight::Landed;
+use super::hearing;
+use super::link::{Link, trace};
+use super::own;
+use super::pool::{Key, Lease, Pool, Slot};
+use super::replies::Replies;
+use super::session::{Session, SessionAsk};
+use super::stream::EventStream;
+use super::wire::Reply;
+use crate::catalog::listing::Listing;
+use crate::catalog::route::Route;
+use crate::exchange::{Call, Client};
+use crate::limits::UPSTREAM_SESSION_IDLE_MAX;
+use crate::protocol::json::Raw;
+use crate::protocol::message::{self, Response};
+use crate::protocol::method::Method;
+use crate::upstream::incoming::{Asked, Incoming, Taken};
+use crate::upstream::lists;
+use crate::upstream::outgoing;
+
+/// Sessions that are ended at the same time.
+const ENDS_AT_ONCE: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Legacy {
+    pub(super) link: Arc<Link>,
+    pool: Pool,
+}
+
+/// A fault, and whether the call's own request had gone out.
+pub(super) struct Failed {
+    pub(super) fault: Fault,
+    pub(super) began: bool,
+}
+
+impl Failed {
+    pub(super) fn before(fault: Fault) -> Self {
+        Self { fault, began: false }
+    }
+
+    pub(super) fn after(fault: Fault) -> Self {
+        Self { fault, began: true }
+    }
+}
+
+impl Legacy {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            pool: Pool::default(),
+        }
+    }
+
+    /// Carries out a call.
+    pub(super) async fn call(self: &Arc<Self>, route: &Route, call: &Call) -> Result<Response, Failed> {
+        let lease = self.lease(Some(&call.client)).map_err(Failed::before)?;
+        *lease.slot().level.lock().unwrap_or_else(PoisonError::into_inner) = call.log_level;
+        let (mut reopened, mut repeated) = (false, false);
+        loop {
+            let opened = tokio::select! {
+                biased;
+                () = call.cancel.cancelled() => Err(Fault::Cancelled),
+                opened = self.session(&lease) => opened,
+            };
+            let opened = opened.map_err(Failed::before)?;
+            match self.attempt(&lease, &opened.value, route, call).await {
+                Err(Fault::Forgotten(_)) if !reopened => {
+                    reopened = true;
+                    self.forget(lease.slot(), &opened);
+                }
+                Err(fault) if fault.broke() && route.repeatable && !repeated => {
+                    repeated = true;
+                    tracing::info!(gateway.id = %self.link.gateway, reason = %fault, "a call that may be repeated is sent again");
+                }
+                outcome => return outcome.map_err(Failed::after),
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        lease: &Lease,
+        session: &Arc<Session>,
+        route: &Route,
+        call: &Call,
+    ) -> Result<Response, Fault> {
+        if let Some(level) = call.log_level {
+            tokio::select! {
+                biased;
+                () = call.cancel.cancelled() => return Err(Fault::Cancelled),
+                set = session.set_level(level) => set?,
+            }
+        }
+        let mapped = session.mapped();
+        let body = outgoing::legacy(route, call, &mapped);
+        let id = mapped.id.clone().unwrap_or_else(|| call.request.id.clone());
+        let mut incoming = Incoming::new(call, &mapped);
+        let mut abandoned = Abandoned::new(session, id);
+        let mut headers = session.headers().clone();
+        trace(&mut headers, call);
+        let reply = tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => return Err(Fault::Cancelled),
+            reply = self.link.wire.post(body, &headers, self.link.call_timeout) => reply,
+        };
+        let outcome = match reply {
+            Ok((Reply::Json(body), _)) => self.read_json(&mut incoming, body).await,
+            Ok((Reply::Events(stream), _)) => {
+                self.read_stream(lease.slot(), session, call, &mut incoming, stream)
+                    .await
+            }
+            Ok((Reply::Refused(refusal), _)) => session.refused(refusal),
+            Ok((Reply::Accepted, _)) => Err(Fault::NotAMessage("nothing came back".to_owned())),
+            Err(fault) => Err(fault),
+        };
+        if outcome.as_ref().map_or_else(|fault| !fault.processed(), |_| true) {
+            abandoned.disarm();
+        }
+        outcome
+    }
+
+    async fn read_json(&self, incoming: &mut Incoming<'_>, body: Bytes) -> Result<Response, Fault> {
+        match incoming.take(own::read_json(body)?).await? {
+            Taken::Answer(response) => Ok(response),
+            Taken::Stray => {
+                self.link.stray();
+                Err(Fault::NotAMessage("an answer to another request".to_owned()))
+            }
+            _ => Err(Fault::NotAMessage("not a response".to_owned())),
+        }
+    }
+
+    /// Reads messages until the answer comes, and brings the client's answers to questions back meanwhile.
+    async fn read_stream(
+        &self,
+        slot: &Slot,
+        session: &Arc<Session>,
+        call: &Call,
+        incoming: &mut Incoming<'_>,
+        stream: Box<EventStream>,
+    ) -> Result<Response, Fault> {
+        let mut replies = Replies::new(&self.link, session, stream);
+        let mut told: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = call.cancel.cancelled() => return Err(Fault::Cancelled),
+                Some(()) = told.next() => continue,
+                message = replies.next() => message?,
+            };
+            match incoming.take(message).await? {
+                Taken::Answer(response) => {
+                    replies.finish();
+                    return Ok(response);
+                }
+                Taken::Done => {}
+                Taken::Send(body) => told.push(self.tell(session, body).boxed()),
+                Taken::Asked(asked) => told.push(self.answer(session, asked).boxed()),
+                Taken::ListsChanged => self.link.changed(),
+                Taken::Outside(notification) => hearing::outside(self, slot, notification),
+                Taken::Stray => self.link.stray(),
+            }
+        }
+    }
+
+    async fn answer(&self, session: &Session, asked: Asked) {
+        let body = asked.answer(self.link.question_timeout).await;
+        self.tell(session, body).await;
+    }
+
+    async fn tell(&self, session: &Session, body: Bytes) {
+        if let Err(fault) = session.tell(body).await {
+            tracing::warn!(gateway.id = %self.link.gateway, reason = %fault, "an upstream did not take the answer to its question");
+        }
+    }
+
+    /// Asks for every list, and listens for changes afterwards.
+    pub(super) async fn list(self: &Arc<Self>) -> Result<Listing, Fault> {
+        let lease = self.lease(None)?;
+        let mut reopened = false;
+        loop {
+            let opened = self.session(&lease).await?;
+            let session = &opened.value;
+            let ask = SessionAsk {
+                session,
+                fault: std::sync::Mutex::new(None),
+            };
+            let listing = lists::collect(&ask, &self.link.gateway, &session.handshake).await;
+            let fault = ask.fault.into_inner().unwrap_or_else(PoisonError::into_inner);
+            match (listing, fault) {
+                (Ok(listing), _) => return Ok(listing),
+                (Err(_), Some(Fault::Forgotten(_))) if !reopened => {
+                    reopened = true;
+                    self.forget(lease.slot(), &opened);
+                }
+                (Err(_), Some(fault)) => return Err(fault),
+                (Err(error), None) => return Err(Fault::List(error.0)),
+            }
+        }
+    }
+
+    /// Starts or ends telling a client's outbox of changes of a resource.
+    pub(super) async fn watch_resource(
+        self: &Arc<Self>,
+        route: &Route,
+        client: &Arc<Client>,
+        wanted: bool,
+    ) -> Result<(), Fault> {
+        let outbox = (client.outbox.as_ref()).ok_or(Fault::Watch("the client has no stream to hear on"))?;
+        let lease = self.lease(Some(client))?;
+        let slot = lease.slot();
+        let mut reopened = false;
+        if !wanted {
+            if slot.watches.remove(route, outbox)
+                && let Some(session) = slot.session.kept()
+            {
+                subscribe(&session, &route.own, false).await?;
+            }
+            return Ok(());
+        }
+        loop {
+            let opened = self.session(&lease).await?;
+            if !opened.value.handshake.offers.subscribe {
+                return Err(Fault::Watch("it does not tell of changes of resources"));
+            }
+            let first = (slot.watches)
+                .add(route, outbox)
+                .map_err(|_| Fault::Watch("too many resources are watched"))?;
+            hearing::start(self, slot, &opened.value);
+            if !first {
+                return Ok(());
+            }
+            match subscribe(&opened.value, &route.own, true).await {
+                Ok(()) => return Ok(()),
+                Err(fault) => {
+                    slot.watches.remove(route, outbox);
+                    if !matches!(fault, Fault::Forgotten(_)) || reopened {
+                        return Err(fault);
+                    }
+                    reopened = true;
+                    self.forget(slot, &opened);
+                }
+            }
+        }
+    }
+
+    /// Tells the sessions of a client that its roots changed.
+    pub(super) fn roots_changed(&self, client: &Client) {
+        for slot in self.pool.of_scope(client) {
+            if let Some(session) = slot.session.kept() {
+                session.tell_later(message::notification(Method::RootsListChanged, None));
+            }
+        }
+    }
+
+    /// Ends the sessions of a client's session.
+    pub(super) async fn scope_ended(&self, client: &Client) {
+        end_all(self.pool.take_scope(client)).await;
+    }
+
+    /// Ends what nobody used for a while.
+    pub(super) async fn sweep(&self) {
+        end_all(self.pool.take_idle(UPSTREAM_SESSION_IDLE_MAX)).await;
+    }
+
+    /// Ends every session.
+    pub(super) async fn shut_down(&self) {
+        end_all(self.pool.take_all()).await;
+    }
+
+    fn lease(&self, client: Option<&Arc<Client>>) -> Result<Lease, Fault> {
+        let (lease, evicted) = self.pool.lease(client)?;
+        if let Some(slot) = evicted {
+            let end = async move { end(&slot).await };
+            self.link.supervisor.spawn("end of an upstream session", end);
+        }
+        Ok(lease)
+    }
+
+    /// Returns the slot's session, opening it when there is none.
+    async fn session(self: &Arc<Self>, lease: &Lease) -> Result<Landed<Arc<Session>>, Fault> {
+        let (legacy, slot) = (Arc::clone(self), Arc::clone(lease.slot()));
+        let open = move || async move { legacy.open(&slot).await }.boxed();
+        let slot = lease.slot();
+        slot.session
+            .get(&self.link.supervisor, "upstream handshake", open)
+            .await
+    }
+
+    async fn open(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<Arc<Session>, Fault> {
+        let (capabilities, info) = (slot.capabilities(), slot.info());
+        let session = Session::open(&self.link, &capabilities, &info, slot.is_one_clients()).await?;
+        let session = Arc::new(session);
+        hearing::start(self, slot, &session);
+        for uri in slot.watches.uris() {
+            if let Err(fault) = subscribe(&session, &uri, true).await {
+                tracing::warn!(gateway.id = %self.link.gateway, reason = %fault, "a watched resource was lost");
+            }
+        }
+        Ok(session)
+    }
+
+    fn forget(&self, slot: &Slot, opened: &Landed<Arc<Session>>) {
+        if slot.session.forget(opened) {
+            tracing::info!(gateway.id = %self.link.gateway, "the upstream forgot our session; a new one is opened");
+        }
+        opened.value.ended.cancel();
+    }
+
+    /// The GET stream found that the upstream no longer knows the session.
+    pub(super) fn lost(self: &Arc<Self>, slot: &Arc<Slot>, session: &Arc<Session>) {
+        let same = (slot.session.kept()).is_some_and(|kept| Arc::ptr_eq(&kept, session));
+        if !same {
+            return;
+        }
+        slot.session.clear();
+        if slot.key == Key::Ourselves {
+            self.link.changed();
+        } else if !slot.watches.is_empty() {
+            // Nobody may call for long, and watched resources are heard of through a session only.
+            let (legacy, lease) = (Arc::clone(self), Lease::new(slot));
+            let reopen = async move { legacy.reopen(&lease).await };
+            self.link.supervisor.spawn("upstream session", reopen);
+        }
+    }
+
+    async fn reopen(self: &Arc<Self>, lease: &Lease) {
+        let mut failures = 0;
+        while !lease.slot().watches.is_empty() {
+            let Err(fault) = self.session(lease).await else {
+                return;
+            };
+            tracing::debug!(gateway.id = %self.link.gateway, reason = %fault, "an upstream session is not back yet");
+            tokio::time::sleep(hearing::BACKOFF.wait(failures)).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+}
+
+async fn subscribe(session: &Arc<Session>, uri: &str, wanted: bool) -> Result<(), Fault> {
+    let method = if wanted {
+        Method::ResourcesSubscribe
+    } else {
+        Method::ResourcesUnsubscribe
+    };
+    session.ask(method, &[("uri", Raw::from(uri))]).await.map(drop)
+}
+
+async fn end(slot: &Slot) {
+    if let Some(session) = slot.session.take_landed().await {
+        session.end().await;
+    }
+}
+
+async fn end_all(slots: Vec<Arc<Slot>>) {
+    stream::iter(slots)
+        .for_each_concurrent(ENDS_AT_ONCE, |slot| async move { end(&slot).await })
+        .await;
+}

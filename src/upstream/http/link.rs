@@ -1,0 +1,95 @@
+//! What both eras of one gateway share: the wire, the clock of changes, the ids of our own requests.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::wire::Wire;
+use crate::exchange::Call;
+use crate::ids::GatewayId;
+use crate::protocol::json::Raw;
+use crate::protocol::message::RpcId;
+use crate::protocol::meta;
+use crate::supervisor::Supervisor;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) gateway: GatewayId,
+    pub(super) wire: Wire,
+    pub(super) supervisor: Supervisor,
+    /// The head of a call's answer may take as long as the whole call: a JSON answer has no earlier byte.
+    pub(super) call_timeout: Duration,
+    pub(super) question_timeout: Duration,
+    /// The first event on a GET was `endpoint`: the transport of 2024-11-05.
+    pub(super) old_sse: AtomicBool,
+    /// Cancelled when the link is gone: ends every stream that is not a call's.
+    pub(super) down: CancellationToken,
+    changes: watch::Sender<u64>,
+    minted: AtomicU64,
+    strays: AtomicU64,
+}
+
+impl Link {
+    pub(super) fn new(
+        gateway: GatewayId,
+        wire: Wire,
+        supervisor: Supervisor,
+        call_timeout: Duration,
+        question_timeout: Duration,
+    ) -> Self {
+        Self {
+            gateway,
+            wire,
+            supervisor,
+            call_timeout,
+            question_timeout,
+            old_sse: AtomicBool::new(false),
+            down: CancellationToken::new(),
+            changes: watch::Sender::new(0),
+            minted: AtomicU64::new(0),
+            strays: AtomicU64::new(0),
+        }
+    }
+
+    /// Says that lists may have changed.
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Makes a number that no other request of ours to this gateway carries.
+    pub(super) fn mint(&self) -> u64 {
+        self.minted.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Makes an id for a request of our own. A string, so that it meets none of a client's numbers.
+    pub(super) fn own_id(&self) -> RpcId {
+        let number = self.mint();
+        RpcId::new(Raw::from(format!("toolgate-{number}").as_str())).unwrap_or_else(|| RpcId::number(number))
+    }
+
+    /// Counts an answer that belongs to no request of ours.
+    pub(super) fn stray(&self) {
+        self.strays.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(gateway.id = %self.gateway, "an answer to a request that was not asked was dropped");
+    }
+
+    pub(super) fn strays(&self) -> u64 {
+        self.strays.load(Ordering::Relaxed)
+    }
+}
+
+/// Adds the trace context to a call's headers.
+pub(super) fn trace(headers: &mut HeaderMap, call: &Call) {
+    if let Some(traceparent) = &call.traceparent
+        && let Ok(value) = HeaderValue::from_str(traceparent)
+    {
+        headers.insert(HeaderName::from_static(meta::TRACEPARENT), value);
+    }
+}

@@ -1,0 +1,108 @@
+//! The events of one response, read within bounds. Dropping a half-finished read loses nothing.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::fault::Fault;
+use super::wire::root_cause;
+use crate::limits::STREAM_END_WAIT;
+use crate::protocol::message::Message;
+use crate::protocol::sse::{Event, Framer};
+use crate::supervisor::Supervisor;
+
+/// An open event stream.
+#[derive(Debug)]
+pub(super) struct EventStream {
+    response: reqwest::Response,
+    framer: Framer,
+    idle: Duration,
+    bytes_max: usize,
+    /// The id of the last event that had one.
+    pub(super) last_id: Option<String>,
+    /// How long to wait before reconnecting, when the upstream said so.
+    pub(super) retry: Option<Duration>,
+    /// What the last unreadable event was.
+    unreadable: Option<String>,
+}
+
+impl EventStream {
+    pub(super) fn new(response: reqwest::Response, idle: Duration, bytes_max: usize) -> Self {
+        Self {
+            response,
+            framer: Framer::new(),
+            idle,
+            bytes_max,
+            last_id: None,
+            retry: None,
+            unreadable: None,
+        }
+    }
+
+    /// Returns the next event; `None` when the upstream closed the stream.
+    pub(super) async fn next_event(&mut self) -> Result<Option<Event>, Fault> {
+        loop {
+            let event = self
+                .framer
+                .next_event()
+                .map_err(|error| Fault::NotAMessage(error.to_string()))?;
+            if let Some(event) = event {
+                if event.data.len() > self.bytes_max {
+                    return Err(Fault::TooLarge(self.bytes_max));
+                }
+                if let Some(id) = &event.id {
+                    // An empty id says that there is nothing to resume from.
+                    self.last_id = (!id.is_empty()).then(|| id.clone());
+                }
+                self.retry = event.retry_ms.map(Duration::from_millis).or(self.retry);
+                return Ok(Some(event));
+            }
+            match tokio::time::timeout(self.idle, self.response.chunk()).await {
+                Err(_) => {
+                    let seconds = self.idle.as_secs();
+                    return Err(Fault::Broken(format!("nothing arrived for {seconds} s")));
+                }
+                Ok(Err(error)) => return Err(Fault::Broken(root_cause(&error))),
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(Some(chunk))) => self.framer.push(&chunk),
+            }
+        }
+    }
+
+    /// Returns the next message. Priming events, events of other types and unreadable ones are passed over.
+    pub(super) async fn next_message(&mut self) -> Result<Option<Message>, Fault> {
+        while let Some(event) = self.next_event().await? {
+            if event.data.is_empty() || event.event != "message" {
+                continue;
+            }
+            match Message::parse(event.data) {
+                Ok(message) => return Ok(Some(message)),
+                Err(error) => {
+                    tracing::debug!(reason = %error, "an event of an upstream is no message");
+                    self.unreadable = Some(error.to_string());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets a stream whose answer was read end by itself, so that its connection can be used again. What still comes
+    /// is not read as messages: the first answer counts.
+    pub(super) fn finish(mut self: Box<Self>, supervisor: &Supervisor) {
+        match self.response.chunk().now_or_never() {
+            Some(Ok(None) | Err(_)) => {}
+            Some(Ok(Some(_))) | None => supervisor.spawn("end of an upstream stream", async move {
+                let read = async { while let Ok(Some(_)) = self.response.chunk().await {} };
+                let _ = tokio::time::timeout(STREAM_END_WAIT, read).await;
+            }),
+        }
+    }
+
+    /// Makes the fault of a stream that ended too early.
+    pub(super) fn no_answer(&self) -> Fault {
+        Fault::NoAnswer(match &self.unreadable {
+            Some(reason) => format!("; one of its events is no JSON-RPC message: {reason}"),
+            None => String::new(),
+        })
+    }
+}
