@@ -2,30 +2,31 @@
 
 mod reload;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::admin;
 use crate::catalog::{Catalog, Naming};
-use crate::config::{Config, Sources};
+use crate::clock;
+use crate::config::{self, Config, Sources};
 use crate::identity::{Identity, KeyToolsError};
 use crate::inbound::{self, McpService};
 use crate::policy::{Policy, Rules, RulesError};
 use crate::proxy::Proxy;
 use crate::seal::Sealer;
 use crate::server::{
-    Access, AccessError, Bounds, Drained, GatewayReadiness, Listener, Mounts, Probes, Readiness, Server, Shutdown,
-    metrics_may_be_open,
+    Access, AccessError, Bounds, Drained, GatewayReadiness, Listener, Mounts, Probes, Readiness, Server,
+    Shutdown, metrics_may_be_open,
 };
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 use crate::upstream::factory;
-use crate::upstream::gateways::Gateways;
-use crate::upstream::status::GatewayStatus;
+use crate::upstream::gateways::{GatewayStatus, Gateways};
+use crate::upstream::health::LinkState;
+use crate::upstream::stdio;
 
 /// Why it does not start.
 #[derive(Debug, thiserror::Error)]
@@ -47,16 +48,30 @@ pub enum StartError {
     /// A glob of the policy cannot be read.
     #[error(transparent)]
     Rules(#[from] RulesError),
-    /// Gateways cannot be reached in principle: no TLS, no own executable.
-    #[error(transparent)]
-    Upstream(#[from] factory::FactoryError),
 }
 
 /// What is given from outside beside the configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
-    /// The `toolgate` executable that guards stdio children; `None`: this process's own.
-    pub guard: Option<PathBuf>,
+    /// The `toolgate` executable that guards stdio children.
+    pub guard: OsString,
+    /// Our environment, of which stdio children get what they may.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Options {
+    /// Takes this process's own executable and environment.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let environment = config::environment()
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        Self {
+            guard: stdio::own_binary(),
+            environment,
+        }
+    }
 }
 
 /// A Toolgate that has bound its address and begun to reach its gateways.
@@ -89,15 +104,23 @@ impl App {
     pub async fn start(config: &Config, options: Options) -> Result<Self, StartError> {
         let listen = &config.server.listen;
         let bound = Listener::bind(listen).await;
-        let listener = bound.map_err(|source| StartError::Listen { listen: listen.clone(), source })?;
+        let listener = bound.map_err(|source| StartError::Listen {
+            listen: listen.clone(),
+            source,
+        })?;
         let address = listener.address();
         let supervisor = Supervisor::new();
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new());
         let catalog = Arc::new(Catalog::new(Naming::of(config)));
         let policy = Arc::new(Policy::new(catalog.clone(), Rules::of(config)?));
-        let make = factory::factory(config, options.guard, &supervisor, &metrics)?;
-        let gateways = Arc::new(Gateways::new(make, catalog.clone(), supervisor.clone(), metrics.clone()));
+        let make = factory::factory(&config.limits, options.guard, options.environment, &supervisor);
+        let gateways = Arc::new(Gateways::new(
+            make,
+            catalog.clone(),
+            supervisor.clone(),
+            metrics.clone(),
+        ));
         let parts = Parts {
             identity: Arc::new(Identity::new(config.auth.as_ref())?),
             access: Arc::new(Access::new(&config.server, address)?),
@@ -111,7 +134,12 @@ impl App {
         let server = parts.server(config, listener, &shutdown);
         parts.metrics.config_generation(1);
         parts.gateways.apply(&config.gateways);
-        Ok(Self { address, parts, server, shutdown })
+        Ok(Self {
+            address,
+            parts,
+            server,
+            shutdown,
+        })
     }
 
     /// Returns where it listens; tells the port that was asked for as 0.
@@ -141,7 +169,9 @@ impl App {
     /// Serves until the end begins, lets calls in flight end, then ends every gateway.
     pub async fn run(self) -> Drained {
         let drained = self.server.run().await;
-        let Parts { gateways, supervisor, .. } = self.parts;
+        let Parts {
+            gateways, supervisor, ..
+        } = self.parts;
         gateways.shut_down(crate::limits::GATEWAY_STOP_TIMEOUT).await;
         supervisor.stop().await;
         drained
@@ -153,9 +183,9 @@ impl Parts {
         let proxy = Arc::new(Proxy::new(self.policy.clone(), self.gateways.clone()));
         let sealer = Arc::new(Sealer::random());
         let mcp = McpService::new(inbound::Parts {
-            proxy: proxy.clone(),
+            proxy,
             catalog: self.catalog.clone(),
-            sealer: sealer.clone(),
+            sealer,
             metrics: self.metrics.clone(),
             supervisor: self.supervisor.clone(),
             limits: config.limits.clone(),
@@ -163,14 +193,21 @@ impl Parts {
         });
         let mounts = Mounts {
             mcp,
-            api: admin::router(admin::Parts { proxy, sealer, metrics: self.metrics.clone(), limits: config.limits.clone() }),
+            api: axum::Router::new(),
             probes: Probes::new(shutdown.clone(), self.readiness()),
             metrics: self.metrics.clone(),
             identity: self.identity.clone(),
             open_metrics: metrics_may_be_open(&config.server, listener.address()),
         };
         let bounds = Bounds::from(config);
-        Server::new(listener, mounts, self.access.clone(), bounds, self.supervisor.clone(), shutdown.clone())
+        Server::new(
+            listener,
+            mounts,
+            self.access.clone(),
+            bounds,
+            self.supervisor.clone(),
+            shutdown.clone(),
+        )
     }
 
     fn readiness(&self) -> impl Fn() -> Readiness + Send + Sync + 'static {
@@ -184,8 +221,10 @@ impl Parts {
                     name: status.name,
                     required: status.required,
                     looked: status.looked,
-                    up: status.up,
-                    since: status.since,
+                    up: status.state == LinkState::Up,
+                    since: clock::now()
+                        .checked_sub(status.state_for)
+                        .unwrap_or_else(clock::now),
                 })
                 .collect(),
         }

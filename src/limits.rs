@@ -227,6 +227,8 @@ pub const CONFIG_SETTLE: Duration = Duration::from_millis(200);
 /// `toolgate health` gives up after this.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Once no client is left, gateways get this long to end what they are doing for nobody.
+pub const GATEWAY_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Calls in flight get this long to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -5,6 +5,7 @@
 // What every gateway has.
 pub mod backoff;
 pub mod breaker;
+pub mod factory;
 pub mod gateway;
 pub mod gateways;
 pub mod health;

@@ -37,9 +37,16 @@ impl Parts {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         self.metrics.config_generation(generation);
         for key in config::diff(old, new).needs_restart {
-            tracing::warn!(config.key = key, "a changed setting takes effect only after a restart");
+            tracing::warn!(
+                config.key = key,
+                "a changed setting takes effect only after a restart"
+            );
         }
-        tracing::info!(config.generation = generation, ?applied, "the configuration was taken into use");
+        tracing::info!(
+            config.generation = generation,
+            ?applied,
+            "the configuration was taken into use"
+        );
         Ok(())
     }
 }

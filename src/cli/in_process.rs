@@ -54,7 +54,7 @@ pub(super) async fn start_in_process(mut config: Config) -> Result<InProcess, Fa
     };
     config.auth = Some(Auth { keys: vec![only] });
     config.server.listen = "127.0.0.1:0".to_owned();
-    let app = App::start(&config, Options::default())
+    let app = App::start(&config, Options::of_this_process())
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;
     let (url, shutdown) = (local_url(&app.address().to_string(), "/mcp")?, app.shutdown());

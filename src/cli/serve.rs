@@ -35,7 +35,7 @@ pub(super) async fn run(sources: Sources) -> Result<(), Failure> {
         otlp_endpoint: config.telemetry.otlp_endpoint.as_ref(),
     });
     let flush = flush.map_err(|error| Failure::Failed(error.to_string()))?;
-    let app = App::start(&config, Options::default())
+    let app = App::start(&config, Options::of_this_process())
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;
     let shutdown = app.shutdown();

@@ -88,10 +88,10 @@ impl Log {
                 let room = self.news.notified();
                 {
                     let mut state = self.state();
-                    if state.unread() < STREAM_QUEUE_EVENTS_MAX && state.kept_bytes < STREAM_BUFFER_BYTES_MAX
-                    {
+                    if state.has_room() {
                         state.kept_bytes += text.len();
                         state.kept.push_back(text);
+                        state.trim();
                         break;
                     }
                 }
