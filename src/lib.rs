@@ -31,5 +31,3 @@ pub mod server;
 
 pub mod cli;
 pub mod inbound;
-
-pub mod app;

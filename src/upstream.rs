@@ -6,11 +6,13 @@
 pub mod backoff;
 pub mod breaker;
 pub mod factory;
+mod fallover;
 pub mod gateway;
 pub mod gateways;
 pub mod health;
 pub mod publish;
 mod refresh;
+mod unusable;
 
 pub mod duplex;
 pub mod handshake;

@@ -8,12 +8,11 @@ use http::{Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::era::Spoken;
-use super::exchange::{Asked, Context, Running};
+use super::exchange::{self, Asked, Asking, Context, Held, Running, Voice};
 use super::fault::Fault;
 use super::modern_check::{self, Declared};
 use super::parked::{ParkedId, Resumed};
 use super::request_state::{self, State};
-use super::stream::{self, Asking, Held, Voice};
 use super::{Endpoint, Sent, Text, legacy, listen, lists, render, reply};
 use crate::catalog::listing::Kind;
 use crate::exchange::{Answer, Client, Question, Scope};
@@ -123,7 +122,7 @@ impl Endpoint {
                     voice.questions = questions;
                     let running = running.with_unsaid(unsaid);
                     let held = Held::by_client(&running.cancel);
-                    Ok(stream::respond(self, running, voice, held, None).await)
+                    Ok(exchange::respond(self, running, voice, held).await)
                 }
                 Resumed::Asking(id) => {
                     let text = voice
@@ -141,7 +140,7 @@ impl Endpoint {
                 let running = self
                     .start(request.clone(), context)
                     .ok_or_else(|| Fault::too_many_calls(at_most))?;
-                Ok(stream::respond(self, running, voice, held, None).await)
+                Ok(exchange::respond(self, running, voice, held).await)
             }
         }
     }

@@ -282,6 +282,3 @@ async fn sweep<C: Connect>(slots: Weak<Slots<C>>) {
         slots.sweep().await;
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,46 +1,90 @@
-//! Makes the link that a gateway's configuration asks for.
+//! Makes the link that a gateway's configuration asks for. Nothing is connected or started here.
 
-use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::fallover::{Fallover, Newer};
 use super::gateways::Factory;
 use super::http::{HttpSettings, HttpTransport};
 use super::stdio;
-use crate::config::{self, Limits};
+use super::transport::Transport;
+use super::unusable::Unusable;
+use crate::config;
 use crate::supervisor::Supervisor;
 
-/// Returns what makes links. `guard` is the toolgate binary that watches over children.
+/// What every link is made with.
+struct Links {
+    host: Arc<stdio::Host>,
+    result_bytes_max: usize,
+    question_timeout: Duration,
+    supervisor: Supervisor,
+}
+
+/// Returns the factory of real links.
 #[must_use]
-pub fn factory(
-    limits: &Limits,
-    guard: OsString,
-    environment: Vec<(OsString, OsString)>,
-    supervisor: &Supervisor,
-) -> Factory {
-    let host = Arc::new(stdio::Host::new(
-        guard,
-        environment,
-        limits.stdio_processes_max,
-        limits.question_timeout,
-        supervisor.clone(),
-    ));
-    let (supervisor, limits) = (supervisor.clone(), limits.clone());
-    Box::new(move |gateway| {
-        if let Some(t) = stdio::transport(&host, gateway) {
-            return t;
+pub fn factory(host: Arc<stdio::Host>, limits: &config::Limits, supervisor: &Supervisor) -> Factory {
+    let links = Arc::new(Links {
+        host,
+        result_bytes_max: limits.upstream_result_bytes_max,
+        question_timeout: limits.question_timeout,
+        supervisor: supervisor.clone(),
+    });
+    Box::new(move |gateway| links.link(gateway))
+}
+
+impl Links {
+    fn link(self: &Arc<Self>, gateway: &config::Gateway) -> Arc<dyn Transport> {
+        match &gateway.transport {
+            config::Transport::Http { url, headers, era } => {
+                let settings = HttpSettings {
+                    gateway: gateway.name.clone(),
+                    url: url.clone(),
+                    headers: headers.clone(),
+                    era: *era,
+                    call_timeout: gateway.timeout,
+                    result_bytes_max: self.result_bytes_max,
+                    question_timeout: self.question_timeout,
+                };
+                self.http(settings, gateway)
+            }
+            config::Transport::Sse { .. } => Self::sse(gateway),
+            config::Transport::Stdio { .. } => match stdio::transport(&self.host, gateway) {
+                Some(link) => link,
+                None => Arc::new(Unusable::new(&gateway.name, &"it is no stdio gateway")),
+            },
         }
-        let config::Transport::Http { url, headers, era } = &gateway.transport else {
-            unimplemented!()
+    }
+
+    /// Streamable HTTP, or HTTP+SSE where that turns out to be what the URL speaks.
+    fn http(self: &Arc<Self>, settings: HttpSettings, gateway: &config::Gateway) -> Arc<dyn Transport> {
+        let older = config::Gateway {
+            transport: config::Transport::Sse {
+                url: settings.url.clone(),
+                headers: settings.headers.clone(),
+            },
+            ..gateway.clone()
         };
-        let settings = HttpSettings {
-            gateway: gateway.name.clone(),
-            url: url.clone(),
-            headers: headers.clone(),
-            era: *era,
-            call_timeout: gateway.timeout,
-            result_bytes_max: limits.upstream_result_bytes_max,
-            question_timeout: limits.question_timeout,
-        };
-        Arc::new(HttpTransport::new(settings, &supervisor).unwrap())
-    })
+        match HttpTransport::new(settings, &self.supervisor) {
+            Ok(newer) => Arc::new(Fallover::new(
+                &gateway.name,
+                newer,
+                Box::new(move || Self::sse(&older)),
+                &self.supervisor,
+            )),
+            Err(error) => Arc::new(Unusable::new(&gateway.name, &error)),
+        }
+    }
+
+    fn sse(gateway: &config::Gateway) -> Arc<dyn Transport> {
+        Arc::new(Unusable::new(
+            &gateway.name,
+            &"HTTP+SSE of 2024-11-05 is not spoken yet",
+        ))
+    }
+}
+
+impl Newer for HttpTransport {
+    fn should_be_older(&self) -> bool {
+        self.speaks_old_sse()
+    }
 }

@@ -214,6 +214,28 @@ async fn a_removed_gateway_is_gone_at_once_and_publishes_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_comes_at_the_moment_of_removal_is_not_published() {
+    let comes = Arc::new(tokio::sync::Notify::new());
+    let gate = Arc::clone(&comes);
+    let house = house(move |_| {
+        let gate = Arc::clone(&gate);
+        Fake::new().on_list(move |_| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.notified().await;
+                Ok(listing(&["late"]))
+            }
+        })
+    });
+    house.apply(&configs(&["a"]));
+    sleep(seconds(1)).await;
+    comes.notify_one();
+    house.apply(&[]);
+    sleep(seconds(1)).await;
+    assert_eq!(house.shelf.all(), [Put::Removed("a".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_waits_for_required_gateways_alone() {
     let dead = Arc::new(AtomicBool::new(true));
     let flag = Arc::clone(&dead);
