@@ -78,6 +78,8 @@ impl Got {
         Events {
             body: self.body,
             framer: Framer::new(),
+            last_id: None,
+            primed: false,
         }
     }
 }
@@ -85,12 +87,19 @@ impl Got {
 struct Events {
     body: Body,
     framer: Framer,
+    last_id: Option<String>,
+    primed: bool,
 }
 
 impl Events {
     async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(event) = self.framer.next_event().unwrap() {
+                self.last_id = event.id.or(self.last_id.take());
+                if event.data.is_empty() {
+                    self.primed = true;
+                    continue;
+                }
                 return Some(serde_json::from_slice(&event.data).unwrap());
             }
             let frame = self.body.frame().await?.unwrap();
@@ -425,6 +434,48 @@ async fn a_legacy_client_is_asked_on_its_stream_and_answers_by_post() {
     rig.legacy("bob", Some(&foreign), reply.clone()).await;
     assert_eq!(rig.legacy("alice", Some(&session), reply).await.status, 202);
     assert_eq!(events.next().await.unwrap()["result"]["told"]["content"]["n"], 1);
+}
+
+#[tokio::test]
+async fn a_stream_of_a_session_is_taken_up_where_it_broke_off() {
+    let rig = rig(|call| async move {
+        for _ in 0..3 {
+            call.events.send(progress()).await.unwrap();
+        }
+        tokio::task::yield_now().await;
+        Ok(echo(&call))
+    })
+    .await;
+    let session = rig.initialize("alice").await;
+    let call = request(5, "tools/call", json!({"name": "echo"}));
+    let mut events = rig.legacy("alice", Some(&session), call).await.events();
+    assert_eq!(events.next().await.unwrap()["method"], "notifications/progress");
+    assert!(events.primed);
+    let last = events.last_id.clone().unwrap();
+    drop(events);
+    let accept = [
+        ("mcp-session-id", &*session),
+        ("accept", "text/event-stream"),
+        ("last-event-id", &*last),
+    ];
+    let mut rest = rig.send("GET", "alice", &accept, "").await.events();
+    for _ in 0..2 {
+        assert_eq!(rest.next().await.unwrap()["method"], "notifications/progress");
+    }
+    assert_eq!(rest.next().await.unwrap()["id"], 5);
+    assert!(rest.next().await.is_none());
+    let foreign = rig.initialize("bob").await;
+    let stolen = [
+        ("mcp-session-id", &*foreign),
+        ("accept", "text/event-stream"),
+        ("last-event-id", &*last),
+    ];
+    rig.draining.cancel();
+    let mut nothing = rig.send("GET", "bob", &stolen, "").await.events();
+    assert!(
+        nothing.next().await.is_none(),
+        "an event id is good in its own session only"
+    );
 }
 
 #[tokio::test]
