@@ -4,6 +4,7 @@
 
 mod carry;
 mod deadline;
+mod measured;
 mod questions;
 
 use std::future::Future;
@@ -27,10 +28,8 @@ use crate::exchange::{Answer, Call, CallError, Client};
 use crate::ids::GatewayId;
 use crate::limits::{LINK_END_TIMEOUT, NOTICE_TIMEOUT, QUEUE_WAIT_MAX};
 use crate::policy::Permit;
-use crate::protocol::message::Outcome;
-use crate::protocol::method::Method;
-use crate::protocol::version::{Era, ProtocolVersion};
-use crate::telemetry::{ErrorType, Metrics, Operation, Transport as Network};
+use crate::protocol::version::Era;
+use crate::telemetry::Metrics;
 
 /// One configured gateway and its live link.
 pub struct Gateway {
@@ -244,7 +243,7 @@ impl Gateway {
         // Only now, so that a call never waits in the queue while it is the one that may try.
         let attempt = self.breaker.admit().map_err(|_| self.refused())?;
         if attempt.is_probe() {
-            self.metrics.breaker_state(&self.name, self.breaker.state());
+            self.show_breaker();
         }
         let done = work.await;
         self.settle(attempt, done.as_ref().err());
@@ -288,29 +287,45 @@ impl Gateway {
         };
         self.health.fault(&fault);
         if attempt.failed() {
-            self.metrics.breaker_state(&self.name, self.breaker.state());
+            self.show_breaker();
             self.is_down(&fault);
             self.looks.breaker_opened();
         }
     }
 
     pub(super) fn breaker_closed(&self) {
-        self.metrics.breaker_state(&self.name, self.breaker.state());
+        self.show_breaker();
         tracing::info!(gateway.id = %self.name, "the breaker of a gateway closed: calls go through again");
     }
 
     pub(super) fn is_up(&self) {
         if self.health.set(LinkState::Up) {
-            self.metrics.upstream_up(&self.name, true);
+            self.show_link();
             tracing::info!(gateway.id = %self.name, "gateway is up");
         }
     }
 
     pub(super) fn is_down(&self, reason: &str) {
         if self.health.set(LinkState::Down) {
-            self.metrics.upstream_up(&self.name, false);
+            self.show_link();
             tracing::warn!(gateway.id = %self.name, reason, "gateway is down");
         }
+    }
+
+    /// Sets the gauges of a gateway. One that has retired leaves them to its successor.
+    pub(super) fn show(&self) {
+        self.show_breaker();
+        self.show_link();
+    }
+
+    fn show_breaker(&self) {
+        let state = self.breaker.state();
+        self.unless_retired(|| self.metrics.breaker_state(&self.name, state));
+    }
+
+    fn show_link(&self) {
+        let up = self.health.condition().state == LinkState::Up;
+        self.unless_retired(|| self.metrics.upstream_up(&self.name, up));
     }
 
     fn refused(&self) -> CallError {
@@ -333,52 +348,6 @@ impl Gateway {
             gateway: self.name.clone(),
             reason,
         }
-    }
-
-    fn count(
-        &self,
-        method: Method,
-        route: &Route,
-        carried: &Result<carry::Carried, CallError>,
-        took: Duration,
-    ) {
-        let label = (method == Method::ToolsCall).then(|| self.metrics.tool_label(&route.exposed));
-        let version = match self.era() {
-            Some(Era::Modern) => ProtocolVersion::MODERN_LATEST.as_str(),
-            Some(Era::Legacy) => "legacy",
-            None => "unknown",
-        };
-        let operation = Operation {
-            method: method.as_str(),
-            tool: label,
-            error: error_type(carried.as_ref().map(|carried| &carried.answer)),
-            transport: match self.config.load().transport {
-                config::Transport::Http { .. } | config::Transport::Sse { .. } => Network::Tcp,
-                config::Transport::Stdio { .. } => Network::Pipe,
-            },
-            protocol_version: version,
-        };
-        self.metrics.client_operation(&self.name, operation, took);
-    }
-}
-
-fn error_type(done: Result<&Answer, &CallError>) -> Option<ErrorType> {
-    match done {
-        Ok(answer) => match &answer.response.outcome {
-            Outcome::Error(error) => Some(ErrorType::Code(i32::try_from(error.code).unwrap_or(i32::MAX))),
-            Outcome::Result(result) => {
-                let failed = result.get("isError").and_then(|flag| flag.bool()) == Some(true);
-                failed.then_some(ErrorType::ToolError)
-            }
-        },
-        Err(error) => Some(ErrorType::Cause(match error {
-            CallError::Cancelled => "cancelled",
-            CallError::Unavailable { .. } => "unavailable",
-            CallError::Busy { .. } => "busy",
-            CallError::Timeout { .. } => "timeout",
-            CallError::Stale { .. } => "stale",
-            CallError::Failed { .. } => "failed",
-        })),
     }
 }
 

@@ -196,6 +196,7 @@ impl Gateways {
 
     fn start(&self, fresh: Vec<Arc<Gateway>>) {
         for gateway in fresh {
+            gateway.show();
             let looks = refresh::run(gateway, Arc::clone(&self.publish));
             self.supervisor.spawn("gateway refresh", looks);
         }

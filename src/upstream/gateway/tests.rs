@@ -9,7 +9,8 @@ use crate::limits::{
     BREAKER_BACKOFF_MIN, BREAKER_FAULTS, CALL_AGE_MAX, QUESTION_TIMEOUT, STREAM_QUEUE_EVENTS_MAX,
 };
 use crate::protocol::json::Raw;
-use crate::protocol::message::{self, Message, Notification, RpcId};
+use crate::protocol::message::{self, Message, Notification, Outcome, RpcId};
+use crate::protocol::method::Method;
 use crate::telemetry::BreakerState;
 use crate::upstream::fake::{Fake, answer, broken, error_answer, gateway_config, permit, tool_call};
 
