@@ -209,6 +209,15 @@ pub enum CallError {
         /// Which.
         gateway: GatewayId,
     },
+    /// The upstream, or its link in its place, said no to what was asked for on the client's behalf (a watched
+    /// resource, a question that has no answer). Nothing is wrong with the upstream.
+    #[error("gateway {gateway} refused: {}", .error.message)]
+    Refused {
+        /// Which.
+        gateway: GatewayId,
+        /// What it said.
+        error: RpcError,
+    },
     /// The connection broke, or what came is no answer.
     #[error("gateway {gateway} failed: {reason}")]
     Failed {

@@ -135,6 +135,13 @@ impl Fault {
                     | CallError::Timeout { gateway, .. }
                     | CallError::Stale { gateway }
                     | CallError::Failed { gateway, .. } => fault.with("gateway", gateway.as_str()),
+                    CallError::Refused {
+                        gateway,
+                        error: refusal,
+                    } => {
+                        let code = translated(refusal, spoken, None).map_or(refusal.code, |error| error.code);
+                        Self::new(code, error.to_string()).with("gateway", gateway.as_str())
+                    }
                     CallError::Cancelled => fault,
                 }
             }
@@ -249,6 +256,16 @@ mod tests {
                 -32603,
                 200,
                 -32603,
+                200,
+            ),
+            (
+                call(CallError::Refused {
+                    gateway: gateway.clone(),
+                    error: RpcError::new(-32002, "unknown"),
+                }),
+                -32002,
+                200,
+                -32602,
                 200,
             ),
             (

@@ -273,7 +273,7 @@ impl Gateway {
     /// Tells breaker and health how an attempt ended.
     fn settle(&self, attempt: Attempt<'_>, error: Option<&CallError>) {
         let fault = match error {
-            None | Some(CallError::Stale { .. }) => {
+            None | Some(CallError::Stale { .. } | CallError::Refused { .. }) => {
                 if attempt.answered() {
                     self.breaker_closed();
                     self.is_up();

@@ -246,7 +246,7 @@ impl Transport for HttpTransport {
         Box::pin(async move {
             self.watch(route, client, wanted)
                 .await
-                .map_err(|fault| fault.into_call_error(&self.link.gateway, false))
+                .map_err(|fault| fault.into_call_error(&self.link.gateway, true))
         })
     }
 

@@ -56,6 +56,7 @@ fn error_type(done: Result<&Answer, &CallError>) -> Option<ErrorType> {
             CallError::Busy { .. } => "busy",
             CallError::Timeout { .. } => "timeout",
             CallError::Stale { .. } => "stale",
+            CallError::Refused { .. } => "refused",
             CallError::Failed { .. } => "failed",
         })),
     }

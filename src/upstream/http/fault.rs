@@ -8,7 +8,8 @@ use http::StatusCode;
 use crate::exchange::CallError;
 use crate::ids::GatewayId;
 use crate::limits::UPSTREAM_SESSIONS_MAX;
-use crate::protocol::error::RpcError;
+use crate::protocol::error::{INTERNAL_ERROR, INVALID_PARAMS, RpcError};
+use crate::protocol::method::Method;
 use crate::upstream::handshake::HandshakeError;
 use crate::upstream::rounds::RoundError;
 
@@ -65,8 +66,9 @@ pub(super) enum Fault {
     /// A list could not be had.
     #[error("{0}")]
     List(String),
+    /// Said in the upstream's place to what a client wants.
     #[error("{0}")]
-    Watch(&'static str),
+    Declined(&'static str),
     #[error("we are shutting down")]
     ShutDown,
 }
@@ -132,6 +134,17 @@ impl Fault {
                 timeout_ms: limit.as_millis() as u64,
             },
             Self::Stale => CallError::Stale { gateway },
+            Self::Refused { method, error } if began && !is_handshake(method) => {
+                CallError::Refused { gateway, error }
+            }
+            Self::Declined(_) => CallError::Refused {
+                error: RpcError::new(INVALID_PARAMS, self.to_string()),
+                gateway,
+            },
+            Self::Round(RoundError::Unanswered { .. }) => CallError::Refused {
+                error: RpcError::new(INTERNAL_ERROR, self.to_string()),
+                gateway,
+            },
             Self::Crowded => CallError::Busy { gateway },
             fault => CallError::Failed {
                 gateway,
@@ -140,4 +153,8 @@ impl Fault {
             },
         }
     }
+}
+
+fn is_handshake(method: &str) -> bool {
+    matches!(Method::parse(method), Method::Initialize | Method::Discover)
 }

@@ -218,7 +218,8 @@ impl Legacy {
         client: &Arc<Client>,
         wanted: bool,
     ) -> Result<(), Fault> {
-        let outbox = (client.outbox.as_ref()).ok_or(Fault::Watch("the client has no stream to hear on"))?;
+        let outbox =
+            (client.outbox.as_ref()).ok_or(Fault::Declined("the client has no stream to hear on"))?;
         let lease = self.lease(Some(client))?;
         let slot = lease.slot();
         let mut reopened = false;
@@ -233,11 +234,11 @@ impl Legacy {
         loop {
             let opened = self.session(&lease).await?;
             if !opened.value.handshake.offers.subscribe {
-                return Err(Fault::Watch("it does not tell of changes of resources"));
+                return Err(Fault::Declined("it does not tell of changes of resources"));
             }
             let first = (slot.watches)
                 .add(route, outbox)
-                .map_err(|_| Fault::Watch("too many resources are watched"))?;
+                .map_err(|_| Fault::Declined("too many resources are watched"))?;
             hearing::start(self, slot, &opened.value);
             if !first {
                 return Ok(());

@@ -70,7 +70,8 @@ impl Listeners {
 
     /// Starts or ends telling a client's outbox of changes of a resource.
     pub(super) async fn watch(&self, route: &Route, client: &Arc<Client>, wanted: bool) -> Result<(), Fault> {
-        let outbox = (client.outbox.as_ref()).ok_or(Fault::Watch("the client has no stream to hear on"))?;
+        let outbox =
+            (client.outbox.as_ref()).ok_or(Fault::Declined("the client has no stream to hear on"))?;
         let listener = self.listener(Key::of(client), Some(client))?;
         if !wanted {
             if listener.watches.remove(route, outbox) {
@@ -80,7 +81,7 @@ impl Listeners {
         }
         let first = (listener.watches)
             .add(route, outbox)
-            .map_err(|_| Fault::Watch("too many resources are watched"))?;
+            .map_err(|_| Fault::Declined("too many resources are watched"))?;
         if !first {
             return Ok(());
         }

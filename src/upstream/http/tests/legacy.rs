@@ -4,16 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::fake::{Fake, SECRET, SESSION};
-use crate::exchange::{Answer, CallError, Event, Scope};
+use super::text;
+use crate::exchange::{CallError, Event, Scope};
 use crate::ids::SessionId;
 use crate::protocol::json::Raw;
 use crate::protocol::version::Era;
 use crate::upstream::fixture::{call_of, client, tool_route};
 use crate::upstream::transport::Transport;
-
-fn text(answer: &Answer) -> &str {
-    std::str::from_utf8(&answer.response.raw).unwrap()
-}
 
 #[tokio::test]
 async fn a_call_opens_a_session_that_declares_what_the_client_declared() {
