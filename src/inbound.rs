@@ -16,10 +16,12 @@ mod notices;
 mod parked;
 mod questions;
 mod render;
+mod replay;
 mod reply;
 mod request_state;
 mod session;
 mod sessions;
+mod stream;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,12 +38,14 @@ use tokio_util::sync::CancellationToken;
 use self::era::Spoken;
 use self::fault::Fault;
 use self::parked::Parked;
+use self::session::Session;
 use self::sessions::Sessions;
 use crate::catalog::Catalog;
 use crate::config::Limits;
 use crate::identity::Principal;
 use crate::ids::RequestId;
 use crate::limits::BODY_READ_TIMEOUT;
+use crate::protocol::headers::LAST_EVENT_ID;
 use crate::protocol::message::{Message, MessageError};
 use crate::proxy::Proxy;
 use crate::seal::Sealer;
@@ -189,7 +193,9 @@ impl Endpoint {
             return reply::empty(StatusCode::NOT_ACCEPTABLE);
         }
         match self.session_of(sent) {
-            Ok(Some(session)) => notices::stream(&self.parts, session),
+            Ok(Some(session)) => {
+                resumed(&session, sent).unwrap_or_else(|| notices::stream(&self.parts, session))
+            }
             Ok(None) => reply::error(
                 StatusCode::BAD_REQUEST,
                 None,
@@ -217,6 +223,13 @@ impl Endpoint {
             Err(response) => *response,
         }
     }
+}
+
+/// Takes up the stream that `Last-Event-ID` names; `None` when none is named, or it is no longer kept.
+fn resumed(session: &Arc<Session>, sent: &Sent) -> Option<Response<Body>> {
+    let last = sent.headers.get(LAST_EVENT_ID)?.to_str().ok()?;
+    let (log, event) = session.replays.find(last)?;
+    Some(reply::events(log.read(event, false)?))
 }
 
 /// Checks that a POST carries JSON and takes the answer as we write it. Clients that say nothing take anything.

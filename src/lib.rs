@@ -31,3 +31,5 @@ pub mod server;
 
 pub mod cli;
 pub mod inbound;
+
+pub mod app;

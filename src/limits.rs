@@ -91,6 +91,10 @@ pub const QUESTION_ROUNDS_MAX: usize = 16;
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Messages waiting for a slow reader of a stream. The call's upstream waits while the queue is full.
 pub const STREAM_QUEUE_EVENTS_MAX: usize = 64;
+/// Bytes of one stream that wait for its reader, or that it may ask for again.
+pub const STREAM_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// A stream that has ended can be asked for again this long.
+pub const REPLAY_KEPT_MAX: Duration = Duration::from_mins(1);
 /// A reader that takes nothing for this long is dropped.
 pub const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -98,7 +102,7 @@ pub const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SESSIONS_PER_USER_MAX: usize = 100;
 /// Sessions of all users.
 pub const SESSIONS_MAX: usize = 50_000;
-/// Open GET streams of one session.
+/// Streams of one session that are open or can be asked for again.
 pub const STREAMS_PER_SESSION_MAX: usize = 8;
 /// A session without a request or an open stream.
 pub const SESSION_IDLE_MAX: Duration = Duration::from_mins(30);
@@ -223,6 +227,8 @@ pub const CONFIG_SETTLE: Duration = Duration::from_millis(200);
 /// `toolgate health` gives up after this.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Once no client is left, gateways get this long to end what they are doing for nobody.
+pub const GATEWAY_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Calls in flight get this long to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

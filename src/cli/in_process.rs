@@ -1,9 +1,23 @@
 //! Gateways started for one command, when no Toolgate runs: the same house on a free loopback port.
 
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 use url::Url;
 
 use super::Failure;
-use crate::config::{Config, Secret};
+use super::target::local_url;
+use crate::app::{App, Options};
+use crate::clock;
+use crate::config::{Auth, Config, Key, LOCAL_USER, Secret};
+use crate::ids::UserId;
+use crate::limits::STARTUP_DEADLINE;
+use crate::server::{Drained, Shutdown};
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A Toolgate inside this process.
 #[derive(Debug)]
@@ -12,15 +26,56 @@ pub(super) struct InProcess {
     pub(super) url: Url,
     /// The key that it wants.
     pub(super) key: Option<Secret>,
+    shutdown: Shutdown,
+    served: JoinHandle<Drained>,
 }
 
-/// Starts the gateways of a configuration in this process.
+impl InProcess {
+    /// Ends the gateways; waits until their processes are gone.
+    pub(super) async fn stop(self) {
+        self.shutdown.begin();
+        let _ = self.served.await;
+    }
+}
+
+/// Starts the gateways of a configuration in this process, reachable with one key that nobody else has, and waits
+/// until each has answered or had its chance.
 ///
 /// # Errors
-/// Always, until the composition root can be started for one command.
-pub(super) async fn start_in_process(_config: Config) -> Result<InProcess, Failure> {
-    Err(Failure::Failed(
-        "starting the gateways for one command is not there yet; start `toolgate serve` first, or give --url"
-            .to_owned(),
-    ))
+/// What keeps it from starting.
+pub(super) async fn start_in_process(mut config: Config) -> Result<InProcess, Failure> {
+    let secret: [u8; 32] = clock::random();
+    let key = URL_SAFE_NO_PAD.encode(secret);
+    let only = Key {
+        user: UserId::new(LOCAL_USER),
+        sha256: Sha256::digest(key.as_bytes()).into(),
+        acts_for_users: false,
+        tools: None,
+    };
+    config.auth = Some(Auth { keys: vec![only] });
+    config.server.listen = "127.0.0.1:0".to_owned();
+    let app = App::start(&config, Options::of_this_process())
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let (url, shutdown) = (local_url(&app.address().to_string(), "/mcp")?, app.shutdown());
+    let statuses = app.gateways();
+    let served = serve(app);
+    let deadline = clock::now() + STARTUP_DEADLINE;
+    while clock::now() < deadline && !statuses().iter().all(|status| status.looked) {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Ok(InProcess {
+        url,
+        key: Some(Secret::new(key)),
+        shutdown,
+        served,
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the supervisor belongs to the app that this runs"
+)]
+fn serve(app: App) -> JoinHandle<Drained> {
+    tokio::spawn(app.run())
 }

@@ -45,9 +45,10 @@ pub(super) async fn connected<T>(
                 "nothing answers at {url}; starting the gateways for this command"
             ));
             let own = start_in_process(config).await?;
-            let client = Client::new(own.url, own.key).map_err(|error| failure(&error))?;
-            let result = work(&client).await.map_err(|error| failure(&error))?;
-            Ok((client, result))
+            let client = Client::new(own.url.clone(), own.key.clone()).map_err(|error| failure(&error))?;
+            let result = work(&client).await;
+            own.stop().await;
+            Ok((client, result.map_err(|error| failure(&error))?))
         }
         (result, _) => Ok((client, result.map_err(|error| failure(&error))?)),
     }

@@ -8,9 +8,10 @@ use http::{HeaderValue, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::era::Spoken;
-use super::exchange::{self, Asked, Asking, Context, Held, Running, Voice};
+use super::exchange::{Asked, Context, Running};
 use super::fault::Fault;
 use super::session::Session;
+use super::stream::{self, Asking, Held, Voice};
 use super::{Endpoint, Sent, Text, lists, render, reply};
 use crate::exchange::{Answer, CallError, Client, Question, Scope};
 use crate::protocol::headers;
@@ -123,7 +124,11 @@ impl Endpoint {
             return match self.begin_legacy(sent, session.as_ref(), request) {
                 Ok(running) => {
                     let held = Held::by_session(session.as_ref());
-                    exchange::respond(&self, running, LegacyVoice { asked, session }, held).await
+                    let voice = LegacyVoice {
+                        asked,
+                        session: session.clone(),
+                    };
+                    stream::respond(&self, running, voice, held, session.as_ref()).await
                 }
                 Err(fault) => fail(&asked.request.id, fault, sent),
             };

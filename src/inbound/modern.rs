@@ -8,11 +8,12 @@ use http::{Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::era::Spoken;
-use super::exchange::{self, Asked, Asking, Context, Held, Running, Voice};
+use super::exchange::{Asked, Context, Running};
 use super::fault::Fault;
 use super::modern_check::{self, Declared};
 use super::parked::{ParkedId, Resumed};
 use super::request_state::{self, State};
+use super::stream::{self, Asking, Held, Voice};
 use super::{Endpoint, Sent, Text, legacy, listen, lists, render, reply};
 use crate::catalog::listing::Kind;
 use crate::exchange::{Answer, Client, Question, Scope};
@@ -122,7 +123,7 @@ impl Endpoint {
                     voice.questions = questions;
                     let running = running.with_unsaid(unsaid);
                     let held = Held::by_client(&running.cancel);
-                    Ok(exchange::respond(self, running, voice, held).await)
+                    Ok(stream::respond(self, running, voice, held, None).await)
                 }
                 Resumed::Asking(id) => {
                     let text = voice
@@ -140,7 +141,7 @@ impl Endpoint {
                 let running = self
                     .start(request.clone(), context)
                     .ok_or_else(|| Fault::too_many_calls(at_most))?;
-                Ok(exchange::respond(self, running, voice, held).await)
+                Ok(stream::respond(self, running, voice, held, None).await)
             }
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::questions::Questions;
+use super::replay::Replays;
 use crate::catalog::Changes;
 use crate::catalog::route::Route;
 use crate::clock::{self, Instant};
@@ -39,6 +40,7 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) client: Arc<Client>,
     pub(super) questions: Questions,
+    pub(super) replays: Replays,
     /// What upstreams say outside of calls; read by the stream that is open.
     pub(super) inbox: tokio::sync::Mutex<mpsc::Receiver<Notification>>,
     pub(super) born: Instant,
@@ -64,6 +66,7 @@ impl Session {
             id,
             client,
             questions: Questions::default(),
+            replays: Replays::default(),
             inbox: tokio::sync::Mutex::new(inbox),
             born: clock::now(),
             level: AtomicU8::new(LEVEL_DEFAULT as u8),

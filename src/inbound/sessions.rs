@@ -139,6 +139,7 @@ impl Sessions {
         let mut over = Vec::new();
         for session in &self.open {
             session.questions.expire(asked_before);
+            session.replays.sweep();
             if session.idle() > limits.session_idle_max || session.born.elapsed() > limits.session_age_max {
                 over.push(session.id.clone());
             }

@@ -282,3 +282,6 @@ async fn sweep<C: Connect>(slots: Weak<Slots<C>>) {
         slots.sweep().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

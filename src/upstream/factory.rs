@@ -1,5 +1,6 @@
 //! Makes the link that a gateway's configuration asks for. Nothing is connected or started here.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,20 +21,33 @@ struct Links {
     supervisor: Supervisor,
 }
 
-/// Returns the factory of real links.
+/// Returns the factory of real links. `guard` is the toolgate binary, which watches over child processes;
+/// `environment` is ours, of which they get what they may.
 #[must_use]
-pub fn factory(host: Arc<stdio::Host>, limits: &config::Limits, supervisor: &Supervisor) -> Factory {
-    let links = Arc::new(Links {
+pub fn factory(
+    limits: &config::Limits,
+    guard: OsString,
+    environment: Vec<(OsString, OsString)>,
+    supervisor: &Supervisor,
+) -> Factory {
+    let host = Arc::new(stdio::Host::new(
+        guard,
+        environment,
+        limits.stdio_processes_max,
+        limits.question_timeout,
+        supervisor.clone(),
+    ));
+    let links = Links {
         host,
         result_bytes_max: limits.upstream_result_bytes_max,
         question_timeout: limits.question_timeout,
         supervisor: supervisor.clone(),
-    });
+    };
     Box::new(move |gateway| links.link(gateway))
 }
 
 impl Links {
-    fn link(self: &Arc<Self>, gateway: &config::Gateway) -> Arc<dyn Transport> {
+    fn link(&self, gateway: &config::Gateway) -> Arc<dyn Transport> {
         match &gateway.transport {
             config::Transport::Http { url, headers, era } => {
                 let settings = HttpSettings {
@@ -56,7 +70,7 @@ impl Links {
     }
 
     /// Streamable HTTP, or HTTP+SSE where that turns out to be what the URL speaks.
-    fn http(self: &Arc<Self>, settings: HttpSettings, gateway: &config::Gateway) -> Arc<dyn Transport> {
+    fn http(&self, settings: HttpSettings, gateway: &config::Gateway) -> Arc<dyn Transport> {
         let older = config::Gateway {
             transport: config::Transport::Sse {
                 url: settings.url.clone(),

@@ -16,6 +16,9 @@ use crate::limits::{ABANDONED_CALL_AGE_MAX, IN_FLIGHT_PER_GATEWAY_MAX};
 use crate::protocol::message::{Message, Notification, Response};
 use crate::protocol::meta::LogLevel;
 
+/// Requests of our own (lists, levels, subscriptions) find room when calls take all theirs.
+const OWN_REQUESTS_MAX: usize = 32;
+
 /// Why a request has no answer.
 #[derive(Clone, Debug)]
 pub(super) struct Lost {
@@ -140,7 +143,11 @@ impl Pending {
         if let Some(ended) = &state.ended {
             return Err(Lost::unsent(&ended.reason));
         }
-        if state.waiting.len() >= IN_FLIGHT_PER_GATEWAY_MAX {
+        let room = match waiting {
+            Waiting::Call(_) => IN_FLIGHT_PER_GATEWAY_MAX,
+            Waiting::Own(_) | Waiting::Aside => IN_FLIGHT_PER_GATEWAY_MAX + OWN_REQUESTS_MAX,
+        };
+        if state.waiting.len() >= room {
             return Err(Lost {
                 full: true,
                 ..Lost::unsent("too many requests are in flight")

@@ -63,7 +63,7 @@ impl Running {
                 let status = tokio::time::timeout(STDIO_CLOSE_GRACE, self.child.wait()).await;
                 let status = status.ok().and_then(Result::ok);
                 let _ = tokio::time::timeout(LAST_WORDS, self.drained).await;
-                inbox.closed(&last_words(status, self.tail.last().as_deref()));
+                inbox.closed(&last_words(status, self.tail.words().as_deref()));
             }
         }
         end(&mut self.child, pid).await;
@@ -137,7 +137,7 @@ fn one_line(message: &Bytes) -> Bytes {
 }
 
 /// Says how a server ended, in words that follow "gateway x failed".
-fn last_words(status: Option<ExitStatus>, last_line: Option<&str>) -> String {
+fn last_words(status: Option<ExitStatus>, words: Option<&str>) -> String {
     let how = match status.map(|status| status.code()) {
         None => "it closed its stdout".to_owned(),
         Some(None) => "its guard was killed".to_owned(),
@@ -145,8 +145,8 @@ fn last_words(status: Option<ExitStatus>, last_line: Option<&str>) -> String {
         Some(Some(code @ 129..)) => format!("it was ended by signal {}", code - 128),
         Some(Some(code)) => format!("it exited with status {code}"),
     };
-    match last_line {
-        Some(line) => format!("{how}: {line}"),
+    match words {
+        Some(words) => format!("{how}: {words}"),
         None => how,
     }
 }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_server_is_told_with_its_last_line() {
+    fn the_end_of_a_server_is_told_with_its_last_words() {
         let exited = |code: i32| Some(ExitStatus::from_raw(code << 8));
         assert_eq!(
             last_words(exited(1), Some("no key")),

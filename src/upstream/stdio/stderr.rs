@@ -13,6 +13,8 @@ use crate::clock::{self, Instant};
 use crate::ids::GatewayId;
 use crate::limits::{STDERR_LINE_BYTES_MAX, STDERR_LINES_PER_SECOND_MAX, STDERR_TAIL_LINES};
 
+/// As many lines name the reason of an end.
+const WORDS_LINES: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The last lines of one server.
@@ -20,10 +22,18 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
 
 impl Tail {
-    /// Returns the last line that says something.
-    pub(super) fn last(&self) -> Option<String> {
+    /// Returns the last lines that say something, in one.
+    pub(super) fn words(&self) -> Option<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.back().cloned()
+        let mut telling: Vec<&str> = lines
+            .iter()
+            .rev()
+            .map(|line| line.trim())
+            .filter(|line| !is_decoration(line))
+            .take(WORDS_LINES)
+            .collect();
+        telling.reverse();
+        (!telling.is_empty()).then(|| telling.join(" | "))
     }
 
     /// Reads to the end.
@@ -122,6 +132,11 @@ pub(super) fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// Tells whether a line is a frame of a stack, or what Node writes around an error.
+fn is_decoration(line: &str) -> bool {
+    line.starts_with("at ") || line.starts_with("Node.js v") || !line.chars().any(char::is_alphanumeric)
+}
+
 /// Marks that turn the direction of text, and line ends beyond ASCII.
 fn is_invisible(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -156,11 +171,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_line_that_says_something_is_kept() {
+    async fn the_last_lines_that_say_something_are_kept() {
         let tail = Tail::default();
-        let text = format!("{}first\nwhat went wrong\n\n  \n", "x\n".repeat(100));
+        let text = format!("{}a key is missing\n  what went wrong\n\n  \n", "x\n".repeat(100));
         tail.clone().drain(GatewayId::new("g"), text.as_bytes()).await;
-        assert_eq!(tail.last().as_deref(), Some("what went wrong"));
+        assert_eq!(
+            tail.words().as_deref(),
+            Some("a key is missing | what went wrong")
+        );
         assert_eq!(tail.0.lock().unwrap().len(), STDERR_TAIL_LINES);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_stack_does_not_hide_the_reason() {
+        let tail = Tail::default();
+        let text = "Error: no key\n    at run (x.js:1:2)\n    at y.js:3:4\n}\n\nNode.js v22.1.0\n";
+        tail.clone().drain(GatewayId::new("g"), text.as_bytes()).await;
+        assert_eq!(tail.words().as_deref(), Some("Error: no key"));
+        assert_eq!(Tail::default().words(), None);
     }
 }

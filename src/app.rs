@@ -1,0 +1,232 @@
+//! The composition root: builds the house bottom-up, owns its start, its reloads and its stop.
+
+mod reload;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::catalog::{Catalog, Naming};
+use crate::clock;
+use crate::config::{self, Config, Sources};
+use crate::identity::{Identity, KeyToolsError};
+use crate::inbound::{self, McpService};
+use crate::policy::{Policy, Rules, RulesError};
+use crate::proxy::Proxy;
+use crate::seal::Sealer;
+use crate::server::{
+    Access, AccessError, Bounds, Drained, GatewayReadiness, Listener, Mounts, Probes, Readiness, Server,
+    Shutdown, metrics_may_be_open,
+};
+use crate::supervisor::Supervisor;
+use crate::telemetry::Metrics;
+use crate::upstream::factory;
+use crate::upstream::gateways::{GatewayStatus, Gateways};
+use crate::upstream::health::LinkState;
+use crate::upstream::stdio;
+
+/// Why it does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had.
+    #[error("cannot listen on {listen}: {source}; choose another address with --listen or [server] listen")]
+    Listen {
+        /// What was asked for.
+        listen: String,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// `allowed_hosts` or `allowed_origins` cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// A key's `tools` cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyToolsError),
+    /// A glob of the policy cannot be read.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+}
+
+/// What is given from outside beside the configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The `toolgate` executable that guards stdio children.
+    pub guard: OsString,
+    /// Our environment, of which stdio children get what they may.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Options {
+    /// Takes this process's own executable and environment.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let environment = config::environment()
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        Self {
+            guard: stdio::own_binary(),
+            environment,
+        }
+    }
+}
+
+/// A Toolgate that has bound its address and begun to reach its gateways.
+#[derive(Debug)]
+pub struct App {
+    address: SocketAddr,
+    parts: Parts,
+    server: Server,
+    shutdown: Shutdown,
+}
+
+/// What a reload changes.
+#[derive(Clone, Debug)]
+struct Parts {
+    catalog: Arc<Catalog>,
+    policy: Arc<Policy>,
+    identity: Arc<Identity>,
+    access: Arc<Access>,
+    gateways: Arc<Gateways>,
+    metrics: Arc<Metrics>,
+    supervisor: Supervisor,
+    generation: Arc<AtomicU64>,
+}
+
+impl App {
+    /// Binds, builds everything and lets the gateways start; does not wait for them. Serves from [`Self::run`] on.
+    ///
+    /// # Errors
+    /// [`StartError`], by cause; nothing is left running then.
+    pub async fn start(config: &Config, options: Options) -> Result<Self, StartError> {
+        let listen = &config.server.listen;
+        let bound = Listener::bind(listen).await;
+        let listener = bound.map_err(|source| StartError::Listen {
+            listen: listen.clone(),
+            source,
+        })?;
+        let address = listener.address();
+        let supervisor = Supervisor::new();
+        let shutdown = Shutdown::new();
+        let metrics = Arc::new(Metrics::new());
+        let catalog = Arc::new(Catalog::new(Naming::of(config)));
+        let policy = Arc::new(Policy::new(catalog.clone(), Rules::of(config)?));
+        let make = factory::factory(&config.limits, options.guard, options.environment, &supervisor);
+        let gateways = Arc::new(Gateways::new(
+            make,
+            catalog.clone(),
+            supervisor.clone(),
+            metrics.clone(),
+        ));
+        let parts = Parts {
+            identity: Arc::new(Identity::new(config.auth.as_ref())?),
+            access: Arc::new(Access::new(&config.server, address)?),
+            generation: Arc::new(AtomicU64::new(1)),
+            catalog,
+            policy,
+            gateways,
+            metrics,
+            supervisor,
+        };
+        let server = parts.server(config, listener, &shutdown);
+        parts.metrics.config_generation(1);
+        parts.gateways.apply(&config.gateways);
+        Ok(Self {
+            address,
+            parts,
+            server,
+            shutdown,
+        })
+    }
+
+    /// Returns where it listens; tells the port that was asked for as 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns what begins and hastens the end.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Returns what is known of the gateways, now and later.
+    #[must_use]
+    pub fn gateways(&self) -> impl Fn() -> Vec<GatewayStatus> + Send + Sync + 'static {
+        let gateways = self.parts.gateways.clone();
+        move || gateways.statuses()
+    }
+
+    /// Takes changes of the configuration file into use from now on; a poke asks for a look at once (SIGHUP).
+    pub fn follow(&self, sources: Sources, config: Config, poke: Arc<Notify>) {
+        self.parts.follow(sources, config, poke);
+    }
+
+    /// Serves until the end begins, lets calls in flight end, then ends every gateway.
+    pub async fn run(self) -> Drained {
+        let drained = self.server.run().await;
+        let Parts {
+            gateways, supervisor, ..
+        } = self.parts;
+        gateways.shut_down(crate::limits::GATEWAY_STOP_TIMEOUT).await;
+        supervisor.stop().await;
+        drained
+    }
+}
+
+impl Parts {
+    fn server(&self, config: &Config, listener: Listener, shutdown: &Shutdown) -> Server {
+        let proxy = Arc::new(Proxy::new(self.policy.clone(), self.gateways.clone()));
+        let sealer = Arc::new(Sealer::random());
+        let mcp = McpService::new(inbound::Parts {
+            proxy,
+            catalog: self.catalog.clone(),
+            sealer,
+            metrics: self.metrics.clone(),
+            supervisor: self.supervisor.clone(),
+            limits: config.limits.clone(),
+            draining: shutdown.draining(),
+        });
+        let mounts = Mounts {
+            mcp,
+            api: axum::Router::new(),
+            probes: Probes::new(shutdown.clone(), self.readiness()),
+            metrics: self.metrics.clone(),
+            identity: self.identity.clone(),
+            open_metrics: metrics_may_be_open(&config.server, listener.address()),
+        };
+        let bounds = Bounds::from(config);
+        Server::new(
+            listener,
+            mounts,
+            self.access.clone(),
+            bounds,
+            self.supervisor.clone(),
+            shutdown.clone(),
+        )
+    }
+
+    fn readiness(&self) -> impl Fn() -> Readiness + Send + Sync + 'static {
+        let (gateways, generation) = (self.gateways.clone(), self.generation.clone());
+        move || Readiness {
+            generation: generation.load(Ordering::Relaxed),
+            gateways: gateways
+                .statuses()
+                .into_iter()
+                .map(|status| GatewayReadiness {
+                    name: status.name,
+                    required: status.required,
+                    looked: status.looked,
+                    up: status.state == LinkState::Up,
+                    since: clock::now()
+                        .checked_sub(status.state_for)
+                        .unwrap_or_else(clock::now),
+                })
+                .collect(),
+        }
+    }
+}
