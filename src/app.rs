@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::admin;
 use crate::catalog::{Catalog, Naming};
 use crate::clock;
 use crate::config::{self, Config, Sources};
@@ -182,6 +183,12 @@ impl Parts {
     fn server(&self, config: &Config, listener: Listener, shutdown: &Shutdown) -> Server {
         let proxy = Arc::new(Proxy::new(self.policy.clone(), self.gateways.clone()));
         let sealer = Arc::new(Sealer::random());
+        let api = admin::router(admin::Parts {
+            proxy: proxy.clone(),
+            sealer: sealer.clone(),
+            metrics: self.metrics.clone(),
+            limits: config.limits.clone(),
+        });
         let mcp = McpService::new(inbound::Parts {
             proxy,
             catalog: self.catalog.clone(),
@@ -193,7 +200,7 @@ impl Parts {
         });
         let mounts = Mounts {
             mcp,
-            api: axum::Router::new(),
+            api,
             probes: Probes::new(shutdown.clone(), self.readiness()),
             metrics: self.metrics.clone(),
             identity: self.identity.clone(),

@@ -29,6 +29,7 @@ pub mod web;
 
 pub mod server;
 
+pub mod admin;
 pub mod cli;
 pub mod inbound;
 

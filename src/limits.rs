@@ -119,6 +119,14 @@ pub const LIST_PAGES_MAX: usize = 100;
 pub const LIST_ITEM_BYTES_MAX: usize = 512 * 1024;
 /// Entries of one page that we answer; most merged lists fit in one.
 pub const PAGE_ITEMS_MAX: usize = 500;
+/// Entries of one page that REST answers, as their gateways wrote them; a page has at least one.
+pub const API_PAGE_BYTES_MAX: usize = 4 * MIB;
+/// What REST searches tools for: every word is looked for in every description.
+pub const SEARCH_BYTES_MAX: usize = 256;
+/// Notifications of a tool called by hand that its answer repeats; the others are counted.
+pub const TEST_EVENTS_MAX: usize = 100;
+/// The same in bytes.
+pub const TEST_EVENTS_BYTES_MAX: usize = MIB;
 /// A name that an upstream gives to a tool or prompt.
 pub const NAME_BYTES_MAX: usize = 256;
 /// An exposed name under `names = "portable"`.

@@ -30,6 +30,8 @@ pub struct GatewayStatus {
     pub faults_in_a_row: u32,
     /// The state of its breaker.
     pub breaker: BreakerState,
+    /// When a call may try again; `None` unless the breaker is open.
+    pub retry_in: Option<Duration>,
     /// The mean time of the last answers.
     pub latency: Option<Duration>,
     /// What its last good list held.
@@ -62,6 +64,10 @@ impl GatewayStatus {
             last_fault: gateway.health.last_fault(),
             faults_in_a_row: gateway.breaker.faults(),
             breaker: gateway.breaker.state(),
+            retry_in: gateway
+                .breaker
+                .retry_at()
+                .map(|at| at.saturating_duration_since(now)),
             latency: gateway.health.latency(),
             listed,
             list_age: listed.map(|listed| now.saturating_duration_since(listed.at)),

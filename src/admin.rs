@@ -1,0 +1,150 @@
+//! REST below `/api`: what is offered to the caller, which gateways there are, and a tool called by hand. Everything is
+//! said from the caller's view: what the policy hides does not appear, and a call passes the same door as `/mcp`.
+//! Mounted behind authentication, which gives the caller; errors are [`Problem`]s. `openapi.json` describes it all, and
+//! a test keeps the two together.
+
+mod calls;
+mod cursor;
+mod explanations;
+mod fault;
+mod gateways;
+mod query;
+mod tools;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts as Head;
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::config::Limits;
+use crate::identity::Principal;
+use crate::ids::RequestId;
+use crate::proxy::Proxy;
+use crate::seal::Sealer;
+use crate::telemetry::Metrics;
+use crate::web::Problem;
+
+const OPENAPI: &str = include_str!("admin/openapi.json");
+
+/// What the routes are made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Knows the views, the gateways, and carries out calls.
+    pub proxy: Arc<Proxy>,
+    /// Seals cursors.
+    pub sealer: Arc<Sealer>,
+    /// Counts what met a limit.
+    pub metrics: Arc<Metrics>,
+    /// The configured bounds.
+    pub limits: Limits,
+}
+
+/// A path below `/api` and what answers it.
+type Route = (&'static str, fn() -> MethodRouter<Arc<Parts>>);
+
+/// Every route.
+const ROUTES: [Route; 5] = [
+    ("/openapi.json", || get(openapi)),
+    ("/tools", || get(tools::list)),
+    ("/tools/{name}/explain", || get(explanations::explain)),
+    ("/tools/{name}/test", || post(calls::test)),
+    ("/gateways", || get(gateways::list)),
+];
+
+/// Makes the routes, relative to `/api`. They expect an `Arc<Principal>` in the extensions of each request.
+pub fn router(parts: Parts) -> Router {
+    let empty = Router::new();
+    let all = ROUTES
+        .into_iter()
+        .fold(empty, |router, (path, methods)| router.route(path, methods()));
+    all.with_state(Arc::new(parts))
+}
+
+async fn openapi() -> Response {
+    json(OPENAPI)
+}
+
+/// Who asks.
+struct Caller {
+    principal: Arc<Principal>,
+    request_id: Option<RequestId>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, _: &S) -> Result<Self, Problem> {
+        let principal = head.extensions.get::<Arc<Principal>>().cloned();
+        let request_id = head.extensions.get().cloned();
+        let nobody = || Problem::new(StatusCode::UNAUTHORIZED, "a key is needed");
+        Ok(Self {
+            principal: principal.ok_or_else(nobody)?,
+            request_id,
+        })
+    }
+}
+
+/// The name in a path, decoded; a name that is no text is nobody's.
+struct Name(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &S) -> Result<Self, Problem> {
+        let Path(name) = Path::<String>::from_request_parts(head, state)
+            .await
+            .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the name in the path is not UTF-8"))?;
+        Ok(Self(name))
+    }
+}
+
+/// A list, as REST gives it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<T> {
+    items: Vec<T>,
+    /// Where the next page begins; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+fn answer(value: &impl Serialize) -> Result<Response, Problem> {
+    let text = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer could not be written",
+        )
+    })?;
+    Ok(json(text))
+}
+
+/// What one caller sees is no other's: nothing on the way may keep it.
+fn json(text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Milliseconds, to the microsecond.
+fn exact_ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+/// Whole milliseconds.
+fn ms(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests;
