@@ -68,6 +68,10 @@ fn of_call(error: &CallError, retry_in: impl FnOnce() -> Option<Duration>) -> Pr
             format!("{error}; its lists are being read again, try again then"),
         )
         .retry_after_s(SOON_S),
+        CallError::Refused { .. } => Problem::new(
+            StatusCode::BAD_GATEWAY,
+            format!("{error}; a tool that has to ask its user something needs a client of /mcp"),
+        ),
         CallError::Failed { sent: true, .. } => Problem::new(
             StatusCode::BAD_GATEWAY,
             format!("{error}; it may have acted all the same, so look before you repeat the call"),
@@ -86,6 +90,7 @@ fn gateway_of(error: &CallError) -> Option<&crate::ids::GatewayId> {
         | CallError::Busy { gateway }
         | CallError::Timeout { gateway, .. }
         | CallError::Stale { gateway }
+        | CallError::Refused { gateway, .. }
         | CallError::Failed { gateway, .. } => Some(gateway),
     }
 }

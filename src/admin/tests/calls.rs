@@ -194,7 +194,16 @@ async fn bad_arguments_are_refused_before_anybody_is_called() {
 #[tokio::test]
 async fn a_gateway_that_fails_is_named_with_what_to_do() {
     type Row = (fn() -> CallError, u16, Option<&'static str>, &'static str);
-    let rows: [Row; 6] = [
+    let rows: [Row; 7] = [
+        (
+            || CallError::Refused {
+                gateway: GatewayId::new("a"),
+                error: crate::protocol::error::RpcError::new(-32_600, "sampling was not answered"),
+            },
+            502,
+            None,
+            "sampling was not answered",
+        ),
         (
             || CallError::Busy {
                 gateway: GatewayId::new("a"),
