@@ -141,8 +141,11 @@ fn read_event(block: &[u8]) -> Result<Option<Event>, SseError> {
     // The decoder drops events without data; their id and reconnection time still count for resuming.
     let id = last_field(block, b"id").filter(|id| !id.contains('\0'));
     let retry_ms = last_field(block, b"retry").and_then(|value| value.parse().ok());
-    let closed = [block, b"\n"].concat();
-    let source = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(closed)));
+    // A comment goes first: the decoder panics on a byte-order mark that it meets first, and any event may begin with
+    // one. Line by line: it copies all that it has not read yet with every line that it reads.
+    let lines = block.split_inclusive(|&byte| byte == b'\n');
+    let lines = std::iter::once(&b":\n"[..]).chain(lines).chain([&b"\n"[..]]);
+    let source = futures_util::stream::iter(lines.map(Ok::<_, std::convert::Infallible>));
     let mut events = EventStream::new(source);
     match events.next().now_or_never() {
         Some(Some(Ok(event))) => Ok(Some(Event {
@@ -227,6 +230,13 @@ mod tests {
             let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
             assert_eq!(data(&events(&bytes)), ["a", "b"], "{text:?} byte by byte");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_within_a_stream_begins_an_unknown_field() {
+        let found =
+            events(&["\u{feff}\u{feff}data: a\n\ndata: b\n\n\u{feff}data: c\n\ndata: d\n\n".as_bytes()]);
+        assert_eq!(data(&found), ["b", "d"]);
     }
 
     #[test]
