@@ -69,6 +69,7 @@ fn show(result: &Object) -> Result<(), Failure> {
     let content = result
         .get("content")
         .and_then(|content| content.array())
+        .map(Iterator::collect::<Vec<_>>)
         .unwrap_or_default();
     let mut shown = String::new();
     for block in content.iter().filter_map(|block| block.object().ok()) {

@@ -65,7 +65,8 @@ pub(super) async fn list(client: &Client) -> Result<Vec<Raw>, ClientError> {
         tools.extend(
             page.get("tools")
                 .and_then(|tools| tools.array())
-                .unwrap_or_default(),
+                .into_iter()
+                .flatten(),
         );
         match page.get("nextCursor") {
             Some(cursor) if !cursor.is_null() => params = format!(r#""cursor":{}"#, cursor.as_str()),

@@ -8,12 +8,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::{Response, StatusCode};
 
-use super::era;
+use super::era::{self, Spoken};
 use super::exchange::{self, Asked};
 use super::fault::Fault;
 use super::legacy::{self, answer_text};
 use super::session::Session;
-use super::{Endpoint, Sent, Text, reply};
+use super::{Endpoint, Sent, Text, reply, unreadable};
 use crate::limits::BATCH_MESSAGES_MAX;
 use crate::protocol::message::{self, Message};
 use crate::protocol::method::Method;
@@ -27,6 +27,13 @@ impl Endpoint {
         let refuse = |reason: &str| {
             let fault = Fault::invalid_request(format!("Invalid request: {reason}")).named(&sent.request_id);
             reply::error(StatusCode::BAD_REQUEST, None, &fault)
+        };
+        if era::of_headers(&sent.headers) == Spoken::Modern {
+            return refuse("batches are not accepted in this protocol version");
+        }
+        let messages: Vec<Bytes> = match Message::split_batch(text) {
+            Ok(messages) => messages.take(BATCH_MESSAGES_MAX + 1).collect(),
+            Err(error) => return unreadable(&error.into(), &sent.request_id),
         };
         let session = match self.session_of(&sent) {
             Ok(session) => session,
@@ -43,9 +50,9 @@ impl Endpoint {
         if version != Some(ProtocolVersion::V2025_03_26) {
             return refuse("batches are not accepted in this protocol version");
         }
-        let Some(messages) = Message::split_batch(text).filter(|messages| !messages.is_empty()) else {
+        if messages.is_empty() {
             return refuse("not a batch of messages");
-        };
+        }
         if messages.len() > BATCH_MESSAGES_MAX {
             return refuse("too many messages in one batch");
         }

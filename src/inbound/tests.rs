@@ -1,5 +1,6 @@
 //! The endpoint as a client meets it, in front of a gateway whose other end is the test.
 
+mod hostile;
 mod seen;
 
 use std::future::Future;

@@ -109,7 +109,7 @@ impl Raw {
     /// # Errors
     /// [`JsonError::NotAnObject`], [`JsonError::DuplicateKey`], [`JsonError::Members`].
     pub fn object(&self) -> Result<Object, JsonError> {
-        let mut reader = Reader::trusted(&self.0);
+        let mut reader = Reader::trusted(&self.0, 0);
         let members = reader.members()?;
         Ok(Object {
             src: self.0.clone(),
@@ -117,12 +117,16 @@ impl Raw {
         })
     }
 
-    /// Reads the value as an array of values; `None` when it is none.
+    /// Reads the value as an array, one value at a time; `None` when it is none.
     #[must_use]
-    pub fn array(&self) -> Option<Vec<Raw>> {
-        let mut reader = Reader::trusted(&self.0);
-        let spans = reader.elements().ok()?;
-        Some(spans.into_iter().map(|span| Self(self.0.slice(span))).collect())
+    pub fn array(&self) -> Option<Elements> {
+        let mut reader = Reader::trusted(&self.0, 0);
+        reader.open_array().ok()?;
+        Some(Elements {
+            at: reader.offset(),
+            first: true,
+            src: self.0.clone(),
+        })
     }
 
     /// Reads the value into a type.
@@ -148,6 +152,25 @@ impl From<&str> for Raw {
 impl From<u64> for Raw {
     fn from(number: u64) -> Self {
         Self(Bytes::from(number.to_string()))
+    }
+}
+
+/// The values of an array. An array of a message may have millions: nothing is kept of them.
+#[derive(Clone, Debug)]
+pub struct Elements {
+    src: Bytes,
+    at: usize,
+    first: bool,
+}
+
+impl Iterator for Elements {
+    type Item = Raw;
+
+    fn next(&mut self) -> Option<Raw> {
+        let mut reader = Reader::trusted(&self.src, self.at);
+        let span = reader.next_element(self.first).ok()??;
+        (self.at, self.first) = (reader.offset(), false);
+        Some(Raw(self.src.slice(span)))
     }
 }
 
@@ -224,9 +247,11 @@ impl Object {
     }
 
     pub(super) fn member(&self, key: &str) -> Option<&Member> {
+        // An escape has at most six bytes for one: other lengths need not be unescaped.
+        let may_be = |written: usize| (key.len()..=6 * key.len()).contains(&written);
         self.members
             .iter()
-            .find(|member| unescaped(&self.src, &member.key) == key)
+            .find(|member| may_be(member.key.len()) && unescaped(&self.src, &member.key) == key)
     }
 }
 
@@ -296,6 +321,33 @@ mod tests {
         let many: Vec<String> = (0..=JSON_MEMBERS_MAX).map(|n| format!("\"k{n}\":0")).collect();
         let value = raw(&format!("{{{}}}", many.join(","))).unwrap();
         assert_eq!(value.object().unwrap_err(), JsonError::Members);
+    }
+
+    #[test]
+    fn a_long_array_costs_nothing_until_it_is_read() {
+        let value = raw(&format!("[{}0]", "0,".repeat(1_000))).unwrap();
+        let mut elements = value.array().unwrap();
+        assert_eq!(elements.next().unwrap().as_str(), "0");
+        assert_eq!(elements.count(), 1_000);
+        assert_eq!(raw(" [ 1 , [2, 3] ,{} ] ").unwrap().array().unwrap().count(), 3);
+        assert!(raw("{}").unwrap().array().is_none());
+    }
+
+    #[test]
+    fn keys_that_are_long_and_escaped_cost_no_more_than_their_length() {
+        let key = |n: usize| format!("\"{}{n:03}\":0", "\\u0061".repeat(5_000));
+        let text: Vec<String> = (0..JSON_MEMBERS_MAX).map(key).collect();
+        let value = raw(&format!("{{{}}}", text.join(","))).unwrap();
+        let started = crate::clock::now();
+        let members = value.object().unwrap();
+        for _ in 0..100 {
+            assert!(members.get("name").is_none());
+        }
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(2),
+            "{:?}",
+            started.elapsed()
+        );
     }
 
     #[test]

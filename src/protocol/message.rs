@@ -160,20 +160,14 @@ impl Message {
         parts.into_message(raw)
     }
 
-    /// Splits a batch (2025-03-26 only) into the texts of its messages; `None` when the text is no array.
-    #[must_use]
-    pub fn split_batch(raw: &Bytes) -> Option<Vec<Bytes>> {
-        let first = raw.iter().find(|byte| !byte.is_ascii_whitespace())?;
-        if *first != b'[' {
-            return None;
-        }
-        let elements = Raw::parse(raw).ok()?.array()?;
-        Some(
-            elements
-                .into_iter()
-                .map(|element| element.as_bytes().clone())
-                .collect(),
-        )
+    /// Splits a batch (2025-03-26 only) into the texts of its messages, of which it has none when it is no array.
+    ///
+    /// # Errors
+    /// [`JsonError`] when the text is not JSON.
+    pub fn split_batch(raw: &Bytes) -> Result<impl Iterator<Item = Bytes>, JsonError> {
+        let elements = Raw::parse(raw)?.array();
+        let texts = elements.into_iter().flatten();
+        Ok(texts.map(|element| element.as_bytes().clone()))
     }
 }
 

@@ -106,7 +106,6 @@ impl Handshake {
             .get("supportedVersions")
             .and_then(|versions| versions.array())
             .ok_or(HandshakeError::Missing("supportedVersions"))?
-            .iter()
             .filter_map(|version| version.string().map(std::borrow::Cow::into_owned))
             .collect();
         let version = mutual_modern(&named)?;

@@ -17,9 +17,9 @@ impl<'a> Reader<'a> {
         Ok(Self { src, at: 0 })
     }
 
-    /// For text that was checked before.
-    pub(super) fn trusted(src: &'a [u8]) -> Self {
-        Self { src, at: 0 }
+    /// For text that was checked before, from a place on.
+    pub(super) fn trusted(src: &'a [u8], at: usize) -> Self {
+        Self { src, at }
     }
 
     /// Reads the opening brace of an object.
@@ -57,38 +57,38 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<Member>, JsonError> {
         self.open_object()?;
         let mut members: Vec<Member> = Vec::with_capacity(8);
+        let mut names = Vec::with_capacity(8);
         while let Some(key) = self.next_key(members.is_empty())? {
             if members.len() == JSON_MEMBERS_MAX {
                 return Err(JsonError::Members);
             }
             let name = unescaped(self.src, &key);
-            if members
-                .iter()
-                .any(|member| unescaped(self.src, &member.key) == name)
-            {
+            if names.contains(&name) {
                 return Err(JsonError::DuplicateKey);
             }
             let value = read(self, &name)?;
             members.push(Member { key, value });
+            names.push(name);
         }
         Ok(members)
     }
 
-    /// Reads a whole array.
-    pub(super) fn elements(&mut self) -> Result<Vec<Range<usize>>, JsonError> {
+    /// Reads the opening bracket of an array.
+    pub(super) fn open_array(&mut self) -> Result<(), JsonError> {
         self.blank();
-        self.expect(b'[')?;
-        let mut spans = Vec::new();
-        loop {
-            self.blank();
-            if self.eat(b']') {
-                return Ok(spans);
-            }
-            if !spans.is_empty() {
-                self.expect(b',')?;
-            }
-            spans.push(self.value()?);
+        self.expect(b'[')
+    }
+
+    /// Reads the next value of an array and returns its span; `None` after the closing bracket.
+    pub(super) fn next_element(&mut self, first: bool) -> Result<Option<Range<usize>>, JsonError> {
+        self.blank();
+        if self.eat(b']') {
+            return Ok(None);
         }
+        if !first {
+            self.expect(b',')?;
+        }
+        self.value().map(Some)
     }
 
     /// Tells what the next value begins with.

@@ -90,8 +90,8 @@ fn supported(error: &RpcError) -> Vec<String> {
         .and_then(|data| data.object().ok())
         .and_then(|data| data.get("supported")?.array());
     named
-        .unwrap_or_default()
-        .iter()
+        .into_iter()
+        .flatten()
         .filter_map(|version| version.string().map(std::borrow::Cow::into_owned))
         .collect()
 }
