@@ -60,6 +60,10 @@ pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 /// A stream of an upstream on which nothing arrives.
 pub const SSE_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// How often an HTTP+SSE upstream is pinged, so that a stream on which nothing arrives is known to be dead.
+pub const SSE_PING_INTERVAL: Duration = Duration::from_mins(2);
+/// Messages of one HTTP+SSE connection that are being posted.
+pub const SSE_POSTS_MAX: usize = 16;
 /// How long `server/discover` may take on stdio before the server counts as legacy.
 pub const STDIO_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A gateway that has not given its first list by then does not hold up the first merge.
@@ -271,4 +275,8 @@ const _: () = assert!(
 const _: () = assert!(
     BREAKER_BACKOFF_MIN.as_secs() < BREAKER_BACKOFF_MAX.as_secs(),
     "a breaker's back-off grows"
+);
+const _: () = assert!(
+    SSE_PING_INTERVAL.as_secs() * 2 < SSE_IDLE_TIMEOUT.as_secs(),
+    "a lost ping alone does not end a stream"
 );

@@ -21,6 +21,7 @@ pub mod incoming;
 pub mod lists;
 pub mod outgoing;
 pub mod rounds;
+pub mod sse;
 pub mod stdio;
 pub mod transport;
 pub mod watches;

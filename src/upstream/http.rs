@@ -2,7 +2,7 @@
 //! reason to doubt it. Sessions, listen streams and answers of one client's scope never reach another.
 
 mod abandoned;
-mod fault;
+pub(super) mod fault;
 mod flight;
 mod hearing;
 mod legacy;
@@ -14,8 +14,8 @@ mod pool;
 mod probe;
 mod replies;
 mod session;
-mod stream;
-mod wire;
+pub(super) mod stream;
+pub(super) mod wire;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};

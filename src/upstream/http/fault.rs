@@ -15,7 +15,7 @@ use crate::upstream::rounds::RoundError;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(in crate::upstream) enum Fault {
     #[error("cancelled")]
     Cancelled,
     /// No connection came about; nothing was written.
@@ -90,7 +90,7 @@ impl From<crate::upstream::incoming::Cancelled> for Fault {
 
 impl Fault {
     /// Tells whether the upstream may have processed the request that failed so.
-    pub(super) fn processed(&self) -> bool {
+    pub(in crate::upstream) fn processed(&self) -> bool {
         match self {
             Self::Timeout(_)
             | Self::Cancelled

@@ -13,7 +13,7 @@ use crate::supervisor::Supervisor;
 
 /// An open event stream.
 #[derive(Debug)]
-pub(super) struct EventStream {
+pub(in crate::upstream) struct EventStream {
     response: reqwest::Response,
     framer: Framer,
     idle: Duration,
@@ -40,7 +40,7 @@ impl EventStream {
     }
 
     /// Returns the next event; `None` when the upstream closed the stream.
-    pub(super) async fn next_event(&mut self) -> Result<Option<Event>, Fault> {
+    pub(in crate::upstream) async fn next_event(&mut self) -> Result<Option<Event>, Fault> {
         loop {
             let event = self
                 .framer

@@ -31,7 +31,7 @@ pub enum SettingsError {
 
 /// Sends requests to one upstream.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(in crate::upstream) struct Wire {
     client: reqwest::Client,
     url: Url,
     /// The operator's headers; ours win.
@@ -41,7 +41,7 @@ pub(super) struct Wire {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(in crate::upstream) enum Reply {
     /// Taken, and there is nothing to say.
     Accepted,
     /// One JSON body.
@@ -54,8 +54,8 @@ pub(super) enum Reply {
 
 /// A status of 400 or more, authorization aside.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
+pub(in crate::upstream) struct Refusal {
+    pub(in crate::upstream) status: StatusCode,
     pub(super) content_type: String,
     /// The JSON-RPC error in its body.
     pub(super) error: Option<Response>,
@@ -79,7 +79,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn into_fault(self) -> Fault {
+    pub(in crate::upstream) fn into_fault(self) -> Fault {
         Fault::Status {
             status: self.status,
             detail: self.detail(),
@@ -88,7 +88,7 @@ impl Refusal {
 }
 
 impl Wire {
-    pub(super) fn new(
+    pub(in crate::upstream) fn new(
         url: Url,
         headers: &[(String, Secret)],
         result_bytes_max: usize,
@@ -120,8 +120,23 @@ impl Wire {
         })
     }
 
+    /// Returns a wire to another URL of the same upstream, over the same connections.
+    pub(in crate::upstream) fn at(&self, url: Url) -> Self {
+        Self {
+            client: self.client.clone(),
+            url,
+            headers: self.headers.clone(),
+            result_bytes_max: self.result_bytes_max,
+        }
+    }
+
+    /// Returns where it leads.
+    pub(in crate::upstream) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Posts a message. `patience` is how long the head of the answer may take.
-    pub(super) async fn post(
+    pub(in crate::upstream) async fn post(
         &self,
         body: Bytes,
         headers: &HeaderMap,
@@ -138,7 +153,7 @@ impl Wire {
     }
 
     /// Opens an event stream.
-    pub(super) async fn get(&self, headers: &HeaderMap) -> Result<Reply, Fault> {
+    pub(in crate::upstream) async fn get(&self, headers: &HeaderMap) -> Result<Reply, Fault> {
         let mut all = self.headers_with(headers);
         all.insert(header::ACCEPT, HeaderValue::from_static(EVENTS));
         let request = self.client.request(Method::GET, self.url.clone());

@@ -1,35 +1,25 @@
-//! Gateways over stdio against a real process (`stdio/fake.py`) under the real guard: eras, isolation, faults.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a test of real processes: what fails is the test, and time is real"
-)]
+//! Gateways over stdio against a real process (`fake.py`) under the real guard: eras, isolation, faults.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use crate::people::{Person, route};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use toolgate::catalog::listing::Kind;
 use toolgate::catalog::route::Route;
 use toolgate::config::{self, EraChoice, Processes, Secret};
-use toolgate::exchange::{Answer, Call, CallError, Client, Event, Outbox, Scope};
-use toolgate::identity::Identity;
-use toolgate::ids::{GatewayId, SessionId, UserId};
+use toolgate::exchange::{Answer, CallError, Event, Outbox};
+use toolgate::ids::GatewayId;
 use toolgate::protocol::json::Raw;
-use toolgate::protocol::message::{Message, Outcome};
+use toolgate::protocol::message::Outcome;
 use toolgate::protocol::meta::LogLevel;
-use toolgate::protocol::version::{Era, ProtocolVersion};
+use toolgate::protocol::version::Era;
 use toolgate::supervisor::Supervisor;
 use toolgate::upstream::stdio::{self, Host};
 use toolgate::upstream::transport::Transport;
 
 const GUARD: &str = env!("CARGO_BIN_EXE_toolgate");
-const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stdio/fake.py");
+const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pipes/fake.py");
 
 struct Bench {
     host: Arc<Host>,
@@ -88,97 +78,9 @@ impl Bench {
     }
 }
 
-#[derive(Clone)]
-struct Person(Client);
-
-impl Person {
-    fn of(user: &str, scope: Scope, version: ProtocolVersion, capabilities: &str) -> Self {
-        let key = format!("key-of-{user}");
-        let keys = vec![config::Key {
-            user: UserId::new(user),
-            sha256: <sha2::Sha256 as sha2::Digest>::digest(&key).into(),
-            acts_for_users: false,
-            tools: None,
-        }];
-        let identity = Identity::new(Some(&config::Auth { keys })).unwrap();
-        let mut headers = http::HeaderMap::new();
-        headers.insert("authorization", format!("Bearer {key}").parse().unwrap());
-        Self(Client {
-            principal: identity.authenticate(&headers).unwrap(),
-            scope,
-            version,
-            capabilities: Raw::parse(&Bytes::from(capabilities.to_owned())).unwrap(),
-            info: None,
-            outbox: None,
-        })
-    }
-
-    fn legacy(user: &str) -> Self {
-        let session = Scope::Session(SessionId::new(&format!("session of {user}")));
-        Self::of(
-            user,
-            session,
-            ProtocolVersion::V2025_11_25,
-            r#"{"elicitation":{}}"#,
-        )
-    }
-
-    fn modern(user: &str) -> Self {
-        Self::of(
-            user,
-            Scope::Stateless,
-            ProtocolVersion::V2026_07_28,
-            r#"{"elicitation":{}}"#,
-        )
-    }
-
-    fn session(mut self, name: &str) -> Self {
-        self.0.scope = Scope::Session(SessionId::new(name));
-        self
-    }
-
-    fn call(&self, tool: &str, arguments: &Value) -> (Route, Call, mpsc::Receiver<Event>) {
-        let mut meta = json!({"progressToken": "mine"});
-        if self.0.version.era() == Era::Modern {
-            meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-            meta["io.modelcontextprotocol/clientCapabilities"] = json!({"elicitation": {}});
-        }
-        let text = json!({"jsonrpc": "2.0", "id": "c1", "method": "tools/call",
-            "params": {"name": tool, "arguments": arguments, "_meta": meta}});
-        // Line ends between tokens are legal in a body and must not end the line.
-        let text = serde_json::to_string_pretty(&text).unwrap();
-        let Ok(Message::Request(request)) = Message::parse(Bytes::from(text)) else {
-            panic!("no request")
-        };
-        let (events, heard) = mpsc::channel(64);
-        let call = Call {
-            request,
-            client: Arc::new(self.0.clone()),
-            log_level: None,
-            request_state: None,
-            cancel: CancellationToken::new(),
-            events,
-            traceparent: None,
-        };
-        (route(tool), call, heard)
-    }
-
-    async fn told(&self, gateway: &Arc<dyn Transport>, tool: &str) -> Result<Value, CallError> {
-        let (route, call, _heard) = self.call(tool, &json!({}));
-        gateway.call(&route, call).await.map(|answer| said(&answer))
-    }
-}
-
-fn route(name: &str) -> Route {
-    Route {
-        kind: Kind::Tool,
-        gateway: GatewayId::new("fake"),
-        exposed: name.into(),
-        own: name.into(),
-        param_headers: Arc::from([]),
-        repeatable: false,
-        index: None,
-    }
+async fn told(person: &Person, gateway: &Arc<dyn Transport>, tool: &str) -> Result<Value, CallError> {
+    let (route, call, _heard) = person.call(tool, &json!({}));
+    gateway.call(&route, call).await.map(|answer| said(&answer))
 }
 
 /// What the fake put into its text.
@@ -220,7 +122,7 @@ async fn every_era_is_found_also_behind_servers_that_go_silent_or_end_on_the_pro
         let listing = gateway.list().await.unwrap();
         assert_eq!(gateway.era(), Some(era), "{mode}");
         assert!(listing.tools.iter().any(|tool| &*tool.own == "echo"), "{mode}");
-        let seen = Person::legacy("alice").told(&gateway, "echo").await.unwrap();
+        let seen = told(&Person::legacy("alice"), &gateway, "echo").await.unwrap();
         assert_eq!(seen["params"]["name"], "echo", "{mode}");
         let has_meta = seen["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28";
         assert_eq!(has_meta, era == Era::Modern, "{mode}");
@@ -233,7 +135,7 @@ async fn a_chosen_era_is_not_probed() {
     let bench = Bench::new(4);
     let gateway = bench.gateway(&["legacy"], Processes::Shared, EraChoice::Legacy);
     gateway.list().await.unwrap();
-    let state = Person::legacy("alice").told(&gateway, "state").await.unwrap();
+    let state = told(&Person::legacy("alice"), &gateway, "state").await.unwrap();
     assert_eq!(state["seen"][0], "initialize");
     // A modern server is not talked into the old era.
     let gateway = bench.gateway(&["modern"], Processes::Shared, EraChoice::Legacy);
@@ -249,8 +151,8 @@ async fn a_server_gets_its_arguments_and_environment_and_nothing_of_ours() {
     let args: Vec<&str> = std::iter::once("legacy").chain(payloads).collect();
     let gateway = bench.gateway(&args, Processes::Shared, EraChoice::Auto);
     let alice = Person::legacy("alice");
-    assert_eq!(alice.told(&gateway, "argv").await.unwrap(), json!(args));
-    let env = alice.told(&gateway, "env").await.unwrap();
+    assert_eq!(told(&alice, &gateway, "argv").await.unwrap(), json!(args));
+    let env = told(&alice, &gateway, "env").await.unwrap();
     assert_eq!((&env["TOKEN"], &env["PASSED_ON"]), (&json!("t0"), &json!("yes")));
     // The exact set is tested beside the code; interpreters add some of their own.
     let leaked: Vec<_> = env
@@ -260,7 +162,7 @@ async fn a_server_gets_its_arguments_and_environment_and_nothing_of_ours() {
         .filter(|name| name.starts_with("CARGO") || *name == "ALICE_KEY")
         .collect();
     assert!(leaked.is_empty(), "{leaked:?}");
-    assert_eq!(alice.told(&gateway, "cwd").await.unwrap(), "/");
+    assert_eq!(told(&alice, &gateway, "cwd").await.unwrap(), "/");
 }
 
 #[tokio::test]
@@ -328,8 +230,8 @@ async fn a_question_goes_to_nobody_when_it_could_be_anothers_and_roots_outside_o
     let gateway = bench.fake("legacy", Processes::Shared);
     let alice = Person::legacy("alice");
     // The server asks right after the handshake and reads our refusal before the second call.
-    alice.told(&gateway, "pid").await.unwrap();
-    let state = alice.told(&gateway, "state").await.unwrap();
+    told(&alice, &gateway, "pid").await.unwrap();
+    let state = told(&alice, &gateway, "state").await.unwrap();
     assert!(
         state["seen"]
             .as_array()
@@ -344,7 +246,7 @@ async fn a_question_goes_to_nobody_when_it_could_be_anothers_and_roots_outside_o
         let slept = gateway.call(&sleep, sleeping);
         let answered = async {
             eventually("alice's call is in flight", async || {
-                let state = Person::legacy("carol").told(&gateway, "state").await.unwrap();
+                let state = told(&Person::legacy("carol"), &gateway, "state").await.unwrap();
                 state["seen"]
                     .as_array()
                     .unwrap()
@@ -395,7 +297,7 @@ async fn a_cancelled_or_dropped_call_is_told_to_the_server() {
         let (route, call, _heard) = alice.call("sleep", &json!({}));
         let dropped = tokio::time::timeout(Duration::from_millis(400), gateway.call(&route, call)).await;
         assert!(dropped.is_err());
-        let state = alice.told(&gateway, "state").await.unwrap();
+        let state = told(&alice, &gateway, "state").await.unwrap();
         assert_eq!(state["cancelled"].as_array().unwrap().len(), 2, "{mode}");
     }
 }
@@ -405,9 +307,9 @@ async fn answers_to_other_ids_and_second_answers_are_ignored() {
     let bench = Bench::new(4);
     let gateway = bench.fake("legacy", Processes::Shared);
     let alice = Person::legacy("alice");
-    assert_eq!(alice.told(&gateway, "twice").await.unwrap(), "first");
-    assert!(alice.told(&gateway, "pid").await.unwrap().is_number());
-    let error = alice.told(&gateway, "nojson").await.unwrap_err();
+    assert_eq!(told(&alice, &gateway, "twice").await.unwrap(), "first");
+    assert!(told(&alice, &gateway, "pid").await.unwrap().is_number());
+    let error = told(&alice, &gateway, "nojson").await.unwrap_err();
     assert!(error.to_string().contains("no valid message"), "{error}");
 }
 
@@ -417,10 +319,10 @@ async fn garbage_on_stdout_and_a_flood_on_stderr_do_no_harm() {
     let gateway = bench.fake("legacy", Processes::Shared);
     let alice = Person::legacy("alice");
     assert_eq!(
-        alice.told(&gateway, "garbage").await.unwrap(),
+        told(&alice, &gateway, "garbage").await.unwrap(),
         "after the garbage"
     );
-    assert_eq!(alice.told(&gateway, "flood").await.unwrap(), "flooded");
+    assert_eq!(told(&alice, &gateway, "flood").await.unwrap(), "flooded");
 }
 
 #[tokio::test]
@@ -429,8 +331,8 @@ async fn a_crash_fails_the_call_names_the_reason_and_the_next_attempt_waits() {
     let gateway = bench.fake("legacy", Processes::Shared);
     let changes = gateway.changes();
     let alice = Person::legacy("alice");
-    let before = alice.told(&gateway, "pid").await.unwrap();
-    let error = alice.told(&gateway, "crash").await.unwrap_err();
+    let before = told(&alice, &gateway, "pid").await.unwrap();
+    let error = told(&alice, &gateway, "crash").await.unwrap_err();
     let CallError::Failed {
         gateway: name,
         reason,
@@ -442,7 +344,7 @@ async fn a_crash_fails_the_call_names_the_reason_and_the_next_attempt_waits() {
     assert_eq!((name.as_str(), *sent), ("fake", true));
     assert_eq!(reason, "it exited with status 3: crashed\\u{1b}[31m on purpose");
     assert!(changes.has_changed().unwrap(), "the loss is news");
-    let refused = alice.told(&gateway, "pid").await.unwrap_err();
+    let refused = told(&alice, &gateway, "pid").await.unwrap_err();
     let CallError::Unavailable { reason, .. } = &refused else {
         panic!("{refused:?}")
     };
@@ -452,7 +354,7 @@ async fn a_crash_fails_the_call_names_the_reason_and_the_next_attempt_waits() {
     );
     let mut after = Value::Null;
     eventually("it is back", async || {
-        alice.told(&gateway, "pid").await.is_ok_and(|pid| {
+        told(&alice, &gateway, "pid").await.is_ok_and(|pid| {
             after = pid;
             true
         })
@@ -460,7 +362,7 @@ async fn a_crash_fails_the_call_names_the_reason_and_the_next_attempt_waits() {
     .await;
     assert_ne!(after, before);
     assert!(!runs(&before));
-    let error = alice.told(&gateway, "die").await.unwrap_err();
+    let error = told(&alice, &gateway, "die").await.unwrap_err();
     assert!(error.to_string().contains("signal 9"), "{error}");
 }
 
@@ -469,8 +371,8 @@ async fn a_line_beyond_the_bound_ends_the_process() {
     let bench = Bench::new(4);
     let gateway = bench.fake("legacy", Processes::Shared);
     let alice = Person::legacy("alice");
-    let pid = alice.told(&gateway, "pid").await.unwrap();
-    let error = alice.told(&gateway, "giant").await.unwrap_err();
+    let pid = told(&alice, &gateway, "pid").await.unwrap();
+    let error = told(&alice, &gateway, "giant").await.unwrap_err();
     assert!(error.to_string().contains("longer than any message"), "{error}");
     eventually("it is gone", async || !runs(&pid)).await;
 }
@@ -479,7 +381,7 @@ async fn a_line_beyond_the_bound_ends_the_process() {
 async fn a_server_that_cannot_start_says_why() {
     let bench = Bench::new(4);
     let broken = bench.fake("broken", Processes::Shared);
-    let error = Person::legacy("alice").told(&broken, "pid").await.unwrap_err();
+    let error = told(&Person::legacy("alice"), &broken, "pid").await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "gateway fake is not available: it exited with status 1: no key was given"
@@ -507,7 +409,7 @@ async fn users_and_sessions_have_processes_of_their_own_where_that_is_asked_for(
     ] {
         let gateway = bench.fake("legacy", processes);
         gateway.list().await.unwrap();
-        let pid = async |person: &Person| person.told(&gateway, "pid").await.unwrap();
+        let pid = async |person: &Person| told(person, &gateway, "pid").await.unwrap();
         let (a, again, b, o) = (
             pid(&alice).await,
             pid(&alice).await,
@@ -539,7 +441,7 @@ async fn a_session_declares_what_its_client_declared_and_a_shared_process_everyt
         ),
     ] {
         let gateway = bench.fake("legacy", processes);
-        let state = alice.told(&gateway, "state").await.unwrap();
+        let state = told(&alice, &gateway, "state").await.unwrap();
         assert_eq!(state["initialized"]["capabilities"], declared);
         gateway.shut_down().await;
     }
@@ -549,7 +451,7 @@ async fn a_session_declares_what_its_client_declared_and_a_shared_process_everyt
 async fn the_least_used_idle_process_makes_room_and_busy_ones_do_not() {
     let bench = Bench::new(2);
     let gateway = bench.fake("legacy", Processes::PerUser);
-    let pids = async |user: &str| Person::legacy(user).told(&gateway, "pid").await;
+    let pids = async |user: &str| told(&Person::legacy(user), &gateway, "pid").await;
     let (a, b) = (pids("alice").await.unwrap(), pids("bob").await.unwrap());
     pids("alice").await.unwrap();
     let c = pids("carol").await.unwrap();
@@ -582,7 +484,7 @@ async fn log_messages_go_to_the_only_caller_at_the_level_it_wants() {
         levels.push(message["params"]["level"].as_str().unwrap().to_owned());
     }
     assert_eq!(levels, ["info", "error"]);
-    let state = alice.told(&gateway, "state").await.unwrap();
+    let state = told(&alice, &gateway, "state").await.unwrap();
     assert_eq!(state["level"], "info");
     let (route, call, mut heard) = alice.call("log", &json!({}));
     gateway.call(&route, call).await.unwrap();
@@ -598,7 +500,7 @@ async fn changes_of_lists_and_watched_resources_are_heard() {
         let mut changes = gateway.changes();
         changes.mark_unchanged();
         let mut alice = Person::legacy("alice");
-        alice.told(&gateway, "changed").await.unwrap();
+        told(&alice, &gateway, "changed").await.unwrap();
         assert!(changes.has_changed().unwrap(), "{mode}");
         let (outbox, mut received) = Outbox::new(4);
         alice.0.outbox = Some(outbox);
@@ -618,7 +520,7 @@ async fn changes_of_lists_and_watched_resources_are_heard() {
             "fake+x://1",
             "{mode}"
         );
-        let state = alice.told(&gateway, "state").await.unwrap();
+        let state = told(&alice, &gateway, "state").await.unwrap();
         if mode == "modern" {
             assert_eq!(state["filter"]["resourceSubscriptions"], json!(["x://1"]));
             assert_eq!(state["cancelled"].as_array().unwrap().len(), 1, "the old listen");
@@ -626,7 +528,7 @@ async fn changes_of_lists_and_watched_resources_are_heard() {
             assert_eq!(state["resources/subscribe"], "x://1");
         }
         gateway.watch_resource(&resource, &client, false).await.unwrap();
-        let state = alice.told(&gateway, "state").await.unwrap();
+        let state = told(&alice, &gateway, "state").await.unwrap();
         if mode == "modern" {
             assert_eq!(state["filter"]["resourceSubscriptions"], json!([]));
         } else {
@@ -639,8 +541,8 @@ async fn changes_of_lists_and_watched_resources_are_heard() {
 async fn stopping_the_house_ends_every_process() {
     let bench = Bench::new(4);
     let gateway = bench.fake("legacy", Processes::PerUser);
-    let a = Person::legacy("alice").told(&gateway, "pid").await.unwrap();
-    let b = Person::legacy("bob").told(&gateway, "pid").await.unwrap();
+    let a = told(&Person::legacy("alice"), &gateway, "pid").await.unwrap();
+    let b = told(&Person::legacy("bob"), &gateway, "pid").await.unwrap();
     assert!(runs(&a) && runs(&b));
     bench.supervisor.stop().await;
     assert!(!runs(&a) && !runs(&b));
