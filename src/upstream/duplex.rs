@@ -33,7 +33,7 @@ use crate::ids::{GatewayId, UserId};
 use crate::limits::SWEEP_INTERVAL;
 use crate::protocol::version::Era;
 use crate::supervisor::Supervisor;
-use crate::upstream::lists;
+use crate::upstream::lists::{self, AskError};
 use crate::upstream::transport::{ListError, Transport};
 
 /// Whose a pipe is.
@@ -210,10 +210,14 @@ impl<C: Connect> Duplex<C> {
             return Ok(());
         };
         watches.remove(route, outbox);
-        Err(CallError::Failed {
-            gateway: gateway.clone(),
-            reason: error.to_string(),
-            sent: true,
+        let gateway = gateway.clone();
+        Err(match error {
+            AskError::Refused(error) => CallError::Refused { gateway, error },
+            AskError::Failed(reason) => CallError::Failed {
+                gateway,
+                reason,
+                sent: true,
+            },
         })
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::fallover::{Fallover, Newer};
 use super::gateways::Factory;
 use super::http::{HttpSettings, HttpTransport};
+use super::sse;
 use super::stdio;
 use super::transport::Transport;
 use super::unusable::Unusable;
-use crate::config;
+use crate::config::{self, EraChoice, Secret};
 use crate::supervisor::Supervisor;
 
 /// What every link is made with.
@@ -50,18 +51,12 @@ impl Links {
     fn link(&self, gateway: &config::Gateway) -> Arc<dyn Transport> {
         match &gateway.transport {
             config::Transport::Http { url, headers, era } => {
-                let settings = HttpSettings {
-                    gateway: gateway.name.clone(),
-                    url: url.clone(),
-                    headers: headers.clone(),
-                    era: *era,
-                    call_timeout: gateway.timeout,
-                    result_bytes_max: self.result_bytes_max,
-                    question_timeout: self.question_timeout,
-                };
-                self.http(settings, gateway)
+                self.http(self.settings(gateway, url, headers, *era))
             }
-            config::Transport::Sse { .. } => Self::sse(gateway),
+            config::Transport::Sse { url, headers } => sse_link(
+                self.settings(gateway, url, headers, EraChoice::Legacy),
+                &self.supervisor,
+            ),
             config::Transport::Stdio { .. } => match stdio::transport(&self.host, gateway) {
                 Some(link) => link,
                 None => Arc::new(Unusable::new(&gateway.name, &"it is no stdio gateway")),
@@ -69,32 +64,43 @@ impl Links {
         }
     }
 
-    /// Streamable HTTP, or HTTP+SSE where that turns out to be what the URL speaks.
-    fn http(&self, settings: HttpSettings, gateway: &config::Gateway) -> Arc<dyn Transport> {
-        let older = config::Gateway {
-            transport: config::Transport::Sse {
-                url: settings.url.clone(),
-                headers: settings.headers.clone(),
-            },
-            ..gateway.clone()
-        };
-        match HttpTransport::new(settings, &self.supervisor) {
-            Ok(newer) => Arc::new(Fallover::new(
-                &gateway.name,
-                newer,
-                Box::new(move || Self::sse(&older)),
-                &self.supervisor,
-            )),
-            Err(error) => Arc::new(Unusable::new(&gateway.name, &error)),
+    fn settings(
+        &self,
+        gateway: &config::Gateway,
+        url: &url::Url,
+        headers: &[(String, Secret)],
+        era: EraChoice,
+    ) -> HttpSettings {
+        HttpSettings {
+            gateway: gateway.name.clone(),
+            url: url.clone(),
+            headers: headers.to_vec(),
+            era,
+            call_timeout: gateway.timeout,
+            result_bytes_max: self.result_bytes_max,
+            question_timeout: self.question_timeout,
         }
     }
 
-    fn sse(gateway: &config::Gateway) -> Arc<dyn Transport> {
-        Arc::new(Unusable::new(
-            &gateway.name,
-            &"HTTP+SSE of 2024-11-05 is not spoken yet",
-        ))
+    /// Streamable HTTP, or HTTP+SSE where that turns out to be what the URL speaks.
+    fn http(&self, settings: HttpSettings) -> Arc<dyn Transport> {
+        let (older, supervisor) = (settings.clone(), self.supervisor.clone());
+        let name = settings.gateway.clone();
+        match HttpTransport::new(settings, &self.supervisor) {
+            Ok(newer) => Arc::new(Fallover::new(
+                &name,
+                newer,
+                Box::new(move || sse_link(older.clone(), &supervisor)),
+                &self.supervisor,
+            )),
+            Err(error) => Arc::new(Unusable::new(&name, &error)),
+        }
     }
+}
+
+fn sse_link(settings: HttpSettings, supervisor: &Supervisor) -> Arc<dyn Transport> {
+    let name = settings.gateway.clone();
+    sse::transport(settings, supervisor).unwrap_or_else(|error| Arc::new(Unusable::new(&name, &error)))
 }
 
 impl Newer for HttpTransport {

@@ -14,6 +14,7 @@ use crate::catalog::route::Route;
 use crate::clock::{self, Instant};
 use crate::exchange::{Answer, Call, CallError};
 use crate::ids::GatewayId;
+use crate::protocol::error::{INTERNAL_ERROR, RpcError};
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::{self, RpcId};
 use crate::protocol::meta::LogLevel;
@@ -128,14 +129,23 @@ impl Session {
                 Ok(Next::Answer(response)) => return Ok(response),
                 Ok(Next::Again(with)) => retry = Some(with),
                 Err(RoundError::Cancelled) => return Err(CallError::Cancelled),
-                Err(error) => {
-                    return Err(CallError::Failed {
-                        gateway: self.gateway.clone(),
-                        reason: error.to_string(),
-                        sent: true,
-                    });
-                }
+                Err(error) => return Err(self.broken_off(&error)),
             }
+        }
+    }
+
+    fn broken_off(&self, error: &RoundError) -> CallError {
+        let gateway = self.gateway.clone();
+        match error {
+            RoundError::Unanswered { .. } => CallError::Refused {
+                gateway,
+                error: RpcError::new(INTERNAL_ERROR, error.to_string()),
+            },
+            _ => CallError::Failed {
+                gateway,
+                reason: error.to_string(),
+                sent: true,
+            },
         }
     }
 
