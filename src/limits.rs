@@ -189,6 +189,11 @@ pub const RESUME_WAIT_MIN: Duration = Duration::from_millis(50);
 pub const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
 /// A stream whose answer was read gets this long to end by itself, so that its connection can be used again.
 pub const STREAM_END_WAIT: Duration = Duration::from_secs(1);
+/// The first call of a new upstream session waits this long for the session's GET stream, if its client can be asked
+/// something: what a server sends there before is lost.
+pub const GET_STREAM_WAIT: Duration = Duration::from_millis(300);
+/// Messages of a call that came on its session's GET stream and wait for the call to read them.
+pub const ASIDES_MAX: usize = 16;
 /// Failed attempts in a row to resume a stream.
 pub const RESUME_FAILURES_MAX: u32 = 5;
 /// Upstream sessions of one gateway.

@@ -15,6 +15,7 @@ mod probe;
 mod replies;
 mod session;
 pub(super) mod stream;
+mod talk;
 pub(super) mod wire;
 
 use std::sync::atomic::Ordering;

@@ -62,6 +62,12 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// Returns the progress token that went upstream.
+    #[must_use]
+    pub fn token(&self) -> Option<&Raw> {
+        self.token.as_ref().map(|(sent, _)| sent)
+    }
+
     /// Goes on with the same call sent again under another id; its questions count on.
     pub fn sent_again(&mut self, id: RpcId) {
         self.id = id;

@@ -1,14 +1,16 @@
 //! The GET stream of one upstream session (2025-11-25, Transports, "Listening for Messages from the Server").
-//! What comes here belongs to no call: changes of lists and resources, log messages. Requests are refused, except
-//! pings; progress is dropped.
+//! What comes here belongs to no call: changes of lists and resources, log messages. Progress and requests are a
+//! call's after all where that is certain (`talk`); else progress is dropped and requests are refused, except pings.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
+use tokio::sync::oneshot;
 
 use super::fault::Fault;
 use super::legacy::Legacy;
+use super::link::Link;
 use super::pool::{Key, Slot};
 use super::session::{Session, is_list_change};
 use super::stream::EventStream;
@@ -19,7 +21,8 @@ use crate::limits::{
     RESUME_WAIT_MIN,
 };
 use crate::protocol::headers;
-use crate::protocol::message::{Message, Notification};
+use crate::protocol::message::{Message, Notification, Request};
+use crate::protocol::meta;
 use crate::protocol::method::Method;
 use crate::upstream::backoff::Backoff;
 use crate::upstream::incoming;
@@ -29,15 +32,21 @@ pub(super) const BACKOFF: Backoff = Backoff {
     max: RECONNECT_BACKOFF_MAX,
 };
 
-/// Starts to listen where somebody could hear it, once a session.
-pub(super) fn start(legacy: &Arc<Legacy>, slot: &Arc<Slot>, session: &Arc<Session>) {
+/// Starts to listen where somebody could hear it, once a session. The receiver ends when the upstream has said whether
+/// there is a stream.
+pub(super) fn start(
+    legacy: &Arc<Legacy>,
+    slot: &Arc<Slot>,
+    session: &Arc<Session>,
+) -> Option<oneshot::Receiver<()>> {
     let wanted = match slot.key {
         Key::Ourselves => session.handshake.offers.list_changed,
-        Key::Of { .. } => slot.outbox().is_some() || !slot.watches.is_empty(),
+        Key::Of { .. } => true,
     };
     if !wanted || !session.claim_hearing() {
-        return;
+        return None;
     }
+    let (opened, open) = oneshot::channel();
     let hearing = Hearing {
         legacy: Arc::clone(legacy),
         slot: Arc::clone(slot),
@@ -45,6 +54,7 @@ pub(super) fn start(legacy: &Arc<Legacy>, slot: &Arc<Slot>, session: &Arc<Sessio
         last_id: None,
         retry: None,
         was_open: false,
+        opened: Some(opened),
     };
     let ended = session.ended.clone();
     legacy.link.supervisor.spawn("upstream GET stream", async move {
@@ -53,6 +63,7 @@ pub(super) fn start(legacy: &Arc<Legacy>, slot: &Arc<Slot>, session: &Arc<Sessio
             () = hearing.run() => {}
         }
     });
+    Some(open)
 }
 
 struct Hearing {
@@ -62,6 +73,8 @@ struct Hearing {
     last_id: Option<String>,
     retry: Option<Duration>,
     was_open: bool,
+    /// Dropped when the upstream has answered the first time.
+    opened: Option<oneshot::Sender<()>>,
 }
 
 /// Why a stream is not opened again.
@@ -107,7 +120,9 @@ impl Hearing {
         {
             headers.insert(headers::LAST_EVENT_ID, id);
         }
-        let mut stream = match self.legacy.link.wire.get(&headers).await.map_err(Err)? {
+        let reply = self.legacy.link.wire.get(&headers).await;
+        self.opened = None;
+        let mut stream = match reply.map_err(Err)? {
             Reply::Events(stream) => stream,
             // A server without GET streams says 405; some have no route for it.
             Reply::Refused(refusal) if !self.was_open && refusal.status.is_client_error() => {
@@ -138,12 +153,45 @@ impl Hearing {
     async fn read(&self, stream: &mut EventStream) -> Result<(), Fault> {
         while let Some(message) = stream.next_message().await? {
             match message {
-                Message::Request(request) => self.session.tell_later(incoming::answer_outside(&request)),
-                Message::Notification(notification) => outside(&self.legacy, &self.slot, notification),
+                Message::Request(request) => self.request(request),
+                Message::Notification(notification) => self.notification(notification),
                 Message::Response(_) => self.legacy.link.stray(),
             }
         }
         Ok(())
+    }
+}
+
+impl Hearing {
+    fn request(&self, request: Request) {
+        let ping = request.method == Method::Ping;
+        let message = Message::Request(request);
+        if !ping && self.slot.running.give_to_only(&message) {
+            return;
+        }
+        if let Message::Request(request) = &message {
+            self.session.tell_later(incoming::answer_outside(request));
+        }
+    }
+
+    fn notification(&self, notification: Notification) {
+        match notification.method {
+            Method::Progress => {
+                let token =
+                    (notification.params.as_ref()).and_then(|params| params.get(meta::PROGRESS_TOKEN));
+                if let Some(token) = token {
+                    let progress = Message::Notification(notification);
+                    self.slot.running.give_by_token(&token, progress);
+                }
+            }
+            // Nobody hears log messages outside of calls on a session that calls share.
+            Method::LogMessage if self.slot.outbox().is_none() => {
+                self.slot
+                    .running
+                    .give_to_only(&Message::Notification(notification));
+            }
+            _ => outside(&self.legacy.link, &self.slot, notification),
+        }
     }
 }
 
@@ -154,9 +202,9 @@ fn slow_down(failures: u32) -> Duration {
 }
 
 /// Brings a notification that belongs to no call to whom it concerns.
-pub(super) fn outside(legacy: &Legacy, slot: &Slot, notification: Notification) {
+pub(super) fn outside(link: &Link, slot: &Slot, notification: Notification) {
     match notification.method {
-        method if is_list_change(method) => legacy.link.changed(),
+        method if is_list_change(method) => link.changed(),
         Method::ResourcesUpdated => slot.watches.tell(&notification),
         Method::Progress | Method::Cancelled | Method::Initialized => {}
         method => {

@@ -5,8 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use futures_util::stream::{self, StreamExt};
 
 use super::abandoned::Abandoned;
 use super::fault::Fault;
@@ -18,15 +17,15 @@ use super::pool::{Key, Lease, Pool, Slot};
 use super::replies::Replies;
 use super::session::{Session, SessionAsk};
 use super::stream::EventStream;
+use super::talk::Talk;
 use super::wire::Reply;
 use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
 use crate::exchange::{Call, Client};
-use crate::limits::UPSTREAM_SESSION_IDLE_MAX;
+use crate::limits::{GET_STREAM_WAIT, UPSTREAM_SESSION_IDLE_MAX};
 use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Response};
 use crate::protocol::method::Method;
-use crate::upstream::incoming::{Asked, Incoming, Taken};
 use crate::upstream::lists;
 use crate::upstream::outgoing;
 
@@ -106,21 +105,14 @@ impl Legacy {
         let mapped = session.mapped();
         let body = outgoing::legacy(route, call, &mapped);
         let id = mapped.id.clone().unwrap_or_else(|| call.request.id.clone());
-        let mut incoming = Incoming::new(call, &mapped);
         let mut abandoned = Abandoned::new(session, id);
         let mut headers = session.headers().clone();
         trace(&mut headers, call);
-        let reply = tokio::select! {
-            biased;
-            () = call.cancel.cancelled() => return Err(Fault::Cancelled),
-            reply = self.link.wire.post(body, &headers, self.link.call_timeout) => reply,
-        };
-        let outcome = match reply {
-            Ok((Reply::Json(body), _)) => self.read_json(&mut incoming, body).await,
-            Ok((Reply::Events(stream), _)) => {
-                self.read_stream(lease.slot(), session, call, &mut incoming, stream)
-                    .await
-            }
+        let mut talk = Talk::new(&self.link, lease.slot(), session, call, &mapped);
+        let posted = self.link.wire.post(body, &headers, self.link.call_timeout);
+        let outcome = match talk.until(posted).await? {
+            Ok((Reply::Json(body), _)) => Self::read_json(&mut talk, body).await,
+            Ok((Reply::Events(stream), _)) => self.read_stream(session, &mut talk, stream).await,
             Ok((Reply::Refused(refusal), _)) => session.refused(refusal),
             Ok((Reply::Accepted, _)) => Err(Fault::NotAMessage("nothing came back".to_owned())),
             Err(fault) => Err(fault),
@@ -131,58 +123,25 @@ impl Legacy {
         outcome
     }
 
-    async fn read_json(&self, incoming: &mut Incoming<'_>, body: Bytes) -> Result<Response, Fault> {
-        match incoming.take(own::read_json(body)?).await? {
-            Taken::Answer(response) => Ok(response),
-            Taken::Stray => {
-                self.link.stray();
-                Err(Fault::NotAMessage("an answer to another request".to_owned()))
-            }
-            _ => Err(Fault::NotAMessage("not a response".to_owned())),
-        }
+    async fn read_json(talk: &mut Talk<'_>, body: Bytes) -> Result<Response, Fault> {
+        let response = talk.take(own::read_json(body)?).await?;
+        response.ok_or_else(|| Fault::NotAMessage("not a response to the request".to_owned()))
     }
 
-    /// Reads messages until the answer comes, and brings the client's answers to questions back meanwhile.
+    /// Reads messages until the answer comes.
     async fn read_stream(
         &self,
-        slot: &Slot,
         session: &Arc<Session>,
-        call: &Call,
-        incoming: &mut Incoming<'_>,
+        talk: &mut Talk<'_>,
         stream: Box<EventStream>,
     ) -> Result<Response, Fault> {
         let mut replies = Replies::new(&self.link, session, stream);
-        let mut told: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         loop {
-            let message = tokio::select! {
-                biased;
-                () = call.cancel.cancelled() => return Err(Fault::Cancelled),
-                Some(()) = told.next() => continue,
-                message = replies.next() => message?,
-            };
-            match incoming.take(message).await? {
-                Taken::Answer(response) => {
-                    replies.finish();
-                    return Ok(response);
-                }
-                Taken::Done => {}
-                Taken::Send(body) => told.push(self.tell(session, body).boxed()),
-                Taken::Asked(asked) => told.push(self.answer(session, asked).boxed()),
-                Taken::ListsChanged => self.link.changed(),
-                Taken::Outside(notification) => hearing::outside(self, slot, notification),
-                Taken::Stray => self.link.stray(),
+            let message = talk.until(replies.next()).await??;
+            if let Some(response) = talk.take(message).await? {
+                replies.finish();
+                return Ok(response);
             }
-        }
-    }
-
-    async fn answer(&self, session: &Session, asked: Asked) {
-        let body = asked.answer(self.link.question_timeout).await;
-        self.tell(session, body).await;
-    }
-
-    async fn tell(&self, session: &Session, body: Bytes) {
-        if let Err(fault) = session.tell(body).await {
-            tracing::warn!(gateway.id = %self.link.gateway, reason = %fault, "an upstream did not take the answer to its question");
         }
     }
 
@@ -304,7 +263,12 @@ impl Legacy {
         let (capabilities, info) = (slot.capabilities(), slot.info());
         let session = Session::open(&self.link, &capabilities, &info, slot.is_one_clients()).await?;
         let session = Arc::new(session);
-        hearing::start(self, slot, &session);
+        if let Some(open) = hearing::start(self, slot, &session)
+            && slot.can_be_asked()
+        {
+            // A server that puts its questions on that stream loses them while it is not there.
+            let _ = tokio::time::timeout(GET_STREAM_WAIT, open).await;
+        }
         for uri in slot.watches.uris() {
             if let Err(fault) = subscribe(&session, &uri, true).await {
                 tracing::warn!(gateway.id = %self.link.gateway, reason = %fault, "a watched resource was lost");

@@ -11,11 +11,12 @@ use sha2::{Digest, Sha256};
 use super::fault::Fault;
 use super::flight::Flight;
 use super::session::Session;
+use super::talk::Running;
 use crate::clock::{self, Instant};
 use crate::exchange::{Client, Outbox, Scope};
 use crate::ids::UserId;
 use crate::limits::UPSTREAM_SESSIONS_MAX;
-use crate::protocol::json::Raw;
+use crate::protocol::json::{Object, Raw};
 use crate::protocol::meta::LogLevel;
 use crate::upstream::outgoing;
 use crate::upstream::watches::Watches;
@@ -59,6 +60,8 @@ pub(super) struct Slot {
     pub(super) watches: Watches,
     /// What the client's last call wanted of the log.
     pub(super) level: Mutex<Option<LogLevel>>,
+    /// The calls that run on it.
+    pub(super) running: Running,
     used: Mutex<Instant>,
     busy: AtomicUsize,
 }
@@ -71,6 +74,7 @@ impl Slot {
             session: Flight::default(),
             watches: Watches::default(),
             level: Mutex::new(None),
+            running: Running::default(),
             used: Mutex::new(clock::now()),
             busy: AtomicUsize::new(0),
         }
@@ -86,6 +90,15 @@ impl Slot {
     pub(super) fn info(&self) -> Raw {
         let info = self.client.as_ref().and_then(|client| client.info.clone());
         info.unwrap_or_else(outgoing::implementation)
+    }
+
+    /// Tells whether the client declared that it answers questions.
+    pub(super) fn can_be_asked(&self) -> bool {
+        let declared = self.capabilities().object();
+        let declared = declared.unwrap_or_else(|_| Object::empty());
+        ["elicitation", "sampling", "roots"]
+            .iter()
+            .any(|capability| declared.has(capability))
     }
 
     /// Tells whether the session is one client session's own.

@@ -9,8 +9,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::fake::{Conn, Fake, SESSION};
 use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
-use crate::exchange::{CallError, Client, Outbox, Scope};
+use crate::exchange::{CallError, Client, Event, Outbox, Scope};
 use crate::ids::SessionId;
+use crate::protocol::json::Raw;
 use crate::protocol::message::Notification;
 use crate::upstream::fixture::{call_of, client, tool_route};
 use crate::upstream::transport::Transport;
@@ -41,6 +42,7 @@ async fn talking() -> (Fake, broadcast::Sender<Value>) {
                 (_, method) if method.is_empty() || method.starts_with("notifications/") => {
                     conn.status(202, "", "").await;
                 }
+                _ if seen.message["params"]["name"] == "hold" => conn.hung_up().await,
                 _ => conn.result(&seen, json!({})).await,
             }
         }
@@ -154,6 +156,60 @@ async fn what_concerns_a_client_reaches_its_outbox_and_nothing_else_does() {
         of_other.params.unwrap().has("elicitationId"),
         "no update of what another watches"
     );
+}
+
+#[tokio::test]
+async fn what_comes_on_the_get_stream_belongs_to_the_only_call_that_runs() {
+    let (fake, say) = talking().await;
+    let transport = fake.transport();
+    let (one, mut heard) = call_of(client(r#"{"roots":{}}"#), 8);
+    let (two, mut others) = call_of(client(r#"{"roots":{}}"#), 8);
+    let (one_cancel, two_cancel) = (one.cancel.clone(), two.cancel.clone());
+    let (route, ask) = (
+        tool_route("t", "hold"),
+        json!({"jsonrpc": "2.0", "id": 3, "method": "roots/list"}),
+    );
+    let script = async {
+        let calls = fake.wait("POST tools/call", 1).await;
+        fake.wait("GET", 1).await;
+        let token = &calls[0].message["params"]["_meta"]["progressToken"];
+        say.send(notice(
+            "notifications/progress",
+            &json!({"progressToken": token, "progress": 1}),
+        ))
+        .unwrap();
+        say.send(ask.clone()).unwrap();
+        let event = within(heard.recv()).await;
+        let Some(Event::Notification(progress)) = event else {
+            panic!("no progress but {event:?} for {token}")
+        };
+        assert_eq!(progress.params.unwrap().string("progressToken").unwrap(), "mine");
+        let Some(Event::Question(question)) = within(heard.recv()).await else {
+            panic!("no question")
+        };
+        question.reply.send(Ok(Raw::literal(r#"{"roots":[]}"#))).unwrap();
+        let answers = fake.wait("POST (response)", 1).await;
+        assert_eq!(
+            answers[0].body,
+            r#"{"jsonrpc":"2.0","id":3,"result":{"roots":[]}}"#
+        );
+        one_cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(transport.call(&route, one), script);
+    assert!(matches!(ended, Err(CallError::Cancelled)));
+
+    let (three, mut thirds) = call_of(client(r#"{"roots":{}}"#), 8);
+    let three_cancel = three.cancel.clone();
+    let script = async {
+        fake.wait("POST tools/call", 3).await;
+        say.send(ask.clone()).unwrap();
+        let answers = fake.wait("POST (response)", 2).await;
+        assert!(answers[1].body.contains("error"), "nobody knows whose it is");
+        two_cancel.cancel();
+        three_cancel.cancel();
+    };
+    let _ = tokio::join!(transport.call(&route, two), transport.call(&route, three), script);
+    assert!(others.try_recv().is_err() && thirds.try_recv().is_err());
 }
 
 #[tokio::test]

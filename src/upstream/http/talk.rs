@@ -1,0 +1,141 @@
+//! One call on one legacy session while it runs: what its own stream brings, and what came on the session's GET
+//! stream but is this call's. Servers put progress and questions there although the specification wants them on the
+//! stream of the request; they belong to the call whose token they carry, or to the only one that runs.
+
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+
+use super::fault::Fault;
+use super::hearing;
+use super::link::Link;
+use super::pool::Slot;
+use super::session::Session;
+use crate::exchange::Call;
+use crate::limits::ASIDES_MAX;
+use crate::protocol::json::Raw;
+use crate::protocol::message::{Message, Response};
+use crate::upstream::incoming::{Asked, Incoming, Taken};
+use crate::upstream::outgoing::Mapped;
+
+/// The calls that run on one session.
+#[derive(Debug, Default)]
+pub(super) struct Running(Mutex<Vec<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    /// The progress token that went upstream.
+    token: Option<Raw>,
+    asides: mpsc::Sender<Message>,
+}
+
+impl Running {
+    fn enter(&self, token: Option<Raw>) -> mpsc::Receiver<Message> {
+        let (asides, receiver) = mpsc::channel(ASIDES_MAX);
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|entry| !entry.asides.is_closed());
+        running.push(Entry { token, asides });
+        receiver
+    }
+
+    /// Gives a message to the call with a progress token.
+    pub(super) fn give_by_token(&self, token: &Raw, message: Message) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = running
+            .iter()
+            .find(|entry| !entry.asides.is_closed() && entry.token.as_ref() == Some(token));
+        if let Some(entry) = entry {
+            // An upstream is never held up here: what does not fit is dropped.
+            let _ = entry.asides.try_send(message);
+        }
+    }
+
+    /// Gives a message to the only call that runs; false when there is none or more, or it has no room.
+    pub(super) fn give_to_only(&self, message: &Message) -> bool {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = running.iter().filter(|entry| !entry.asides.is_closed());
+        match (open.next(), open.next()) {
+            (Some(only), None) => only.asides.try_send(message.clone()).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+/// One call while it runs.
+pub(super) struct Talk<'a> {
+    link: &'a Link,
+    slot: &'a Slot,
+    session: &'a Session,
+    call: &'a Call,
+    incoming: Incoming<'a>,
+    asides: mpsc::Receiver<Message>,
+    /// What is being brought back to the upstream.
+    told: FuturesUnordered<BoxFuture<'a, ()>>,
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(
+        link: &'a Link,
+        slot: &'a Slot,
+        session: &'a Session,
+        call: &'a Call,
+        mapped: &Mapped,
+    ) -> Self {
+        let incoming = Incoming::new(call, mapped);
+        Self {
+            link,
+            slot,
+            session,
+            call,
+            asides: slot.running.enter(incoming.token().cloned()),
+            incoming,
+            told: FuturesUnordered::new(),
+        }
+    }
+
+    /// Waits for something of the call while everything beside it goes on.
+    pub(super) async fn until<T>(&mut self, wanted: impl Future<Output = T>) -> Result<T, Fault> {
+        let mut wanted = pin!(wanted);
+        loop {
+            let aside = tokio::select! {
+                biased;
+                () = self.call.cancel.cancelled() => return Err(Fault::Cancelled),
+                Some(()) = self.told.next() => continue,
+                Some(aside) = self.asides.recv() => aside,
+                done = &mut wanted => return Ok(done),
+            };
+            // Never a response: those are not given to calls.
+            self.take(aside).await?;
+        }
+    }
+
+    /// Deals with one message; returns the response when it is the one.
+    pub(super) async fn take(&mut self, message: Message) -> Result<Option<Response>, Fault> {
+        match self.incoming.take(message).await? {
+            Taken::Answer(response) => return Ok(Some(response)),
+            Taken::Done => {}
+            Taken::Send(body) => self.told.push(tell(self.link, self.session, body).boxed()),
+            Taken::Asked(asked) => self.told.push(answer(self.link, self.session, asked).boxed()),
+            Taken::ListsChanged => self.link.changed(),
+            Taken::Outside(notification) => hearing::outside(self.link, self.slot, notification),
+            Taken::Stray => self.link.stray(),
+        }
+        Ok(None)
+    }
+}
+
+async fn answer(link: &Link, session: &Session, asked: Asked) {
+    let body = asked.answer(link.question_timeout).await;
+    tell(link, session, body).await;
+}
+
+async fn tell(link: &Link, session: &Session, body: Bytes) {
+    if let Err(fault) = session.tell(body).await {
+        tracing::warn!(gateway.id = %link.gateway, reason = %fault, "an upstream did not take the answer to its question");
+    }
+}
