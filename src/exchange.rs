@@ -102,7 +102,18 @@ impl Outbox {
     }
 }
 
-/// A request to one upstream: `tools/call`, `prompts/get`, `resources/read` or `completion/complete`.
+/// A task of a tool call that goes on at its gateway (tasks extension, SEP-2663).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Who works on it.
+    pub gateway: GatewayId,
+    /// The exposed name of the tool that was called: who may not use it (any more) may not see its tasks.
+    pub tool: String,
+    /// The gateway's own id of it.
+    pub own: String,
+}
+
+/// A request to one upstream: `tools/call`, `prompts/get`, `resources/read`, `completion/complete` or `tasks/*`.
 #[derive(Debug)]
 pub struct Call {
     /// The client's message. Its bytes travel on; what must differ upstream is spliced.
@@ -113,6 +124,8 @@ pub struct Call {
     pub log_level: Option<LogLevel>,
     /// The state that this upstream gave with its `input_required` before, unsealed; modern retries only.
     pub request_state: Option<Raw>,
+    /// The task that this is about, unsealed; `tasks/*` only.
+    pub task: Option<Task>,
     /// Cancelled when the client no longer wants the answer. A disconnect counts in the modern era only.
     pub cancel: CancellationToken,
     /// Where events go while the call runs.
@@ -130,6 +143,7 @@ impl Call {
             client: self.client.clone(),
             log_level: self.log_level,
             request_state: self.request_state.clone(),
+            task: self.task.clone(),
             cancel: self.cancel.clone(),
             events: self.events.clone(),
             traceparent: self.traceparent.clone(),

@@ -3,6 +3,7 @@
 //! Lists, `initialize` and `server/discover` are answered from memory; no upstream is ever waited for to answer them.
 
 mod batch;
+mod capabilities;
 mod cursor;
 mod era;
 mod exchange;
@@ -22,6 +23,7 @@ mod request_state;
 mod session;
 mod sessions;
 mod stream;
+mod task_id;
 
 use std::convert::Infallible;
 use std::sync::Arc;

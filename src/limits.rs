@@ -246,6 +246,8 @@ pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Once no client is left, gateways get this long to end what they are doing for nobody.
 pub const GATEWAY_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A task's id is good this long.
+pub const TASK_AGE_MAX: Duration = Duration::from_hours(24);
 /// Calls in flight get this long to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -70,6 +70,7 @@ impl Proxy {
             Method::PromptsGet => self.get_prompt(call).await,
             Method::ResourcesRead => self.read_resource(call).await,
             Method::Complete => self.complete(call).await,
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => self.reach_task(call).await,
             _ => Err(ProxyError::UnknownMethod),
         }
     }
@@ -119,6 +120,17 @@ impl Proxy {
         } else {
             Ok(answer)
         }
+    }
+
+    /// Asks the gateway that works on a task, if the caller may still use the tool.
+    async fn reach_task(&self, call: Call) -> Result<Answer, ProxyError> {
+        let exposed = name_of(&call.request, "taskId")?;
+        let task = call.task.clone().ok_or(ProxyError::UnknownTask)?;
+        let permit = self.admit(&call.client, Kind::Tool, &task.tool);
+        let permit = permit
+            .filter(|permit| permit.route().gateway == task.gateway)
+            .ok_or(ProxyError::UnknownTask)?;
+        self.forward(permit.for_task(&exposed, &task.own), call).await
     }
 
     /// Completes at the gateway that has the prompt or template which the argument belongs to.
@@ -216,10 +228,10 @@ impl Proxy {
 }
 
 fn name_of(request: &Request, key: &'static str) -> Result<String, ProxyError> {
-    let wrong = if key == "uri" {
-        "`uri` must be a string"
-    } else {
-        "`name` must be a string"
+    let wrong = match key {
+        "uri" => "`uri` must be a string",
+        "taskId" => "`taskId` must be a string",
+        _ => "`name` must be a string",
     };
     request
         .params

@@ -35,6 +35,8 @@ pub enum Purpose {
     RequestState,
     /// The id of a server-sent event, which comes back as `Last-Event-ID`.
     EventId,
+    /// The id of a task at a gateway.
+    TaskId,
 }
 
 impl Purpose {
@@ -42,7 +44,7 @@ impl Purpose {
     #[must_use]
     pub const fn text_bytes_max(self) -> usize {
         match self {
-            Self::Session | Self::Cursor | Self::EventId => limits::SEALED_ID_BYTES_MAX,
+            Self::Session | Self::Cursor | Self::EventId | Self::TaskId => limits::SEALED_ID_BYTES_MAX,
             Self::RequestState => limits::REQUEST_STATE_BYTES_MAX,
         }
     }
@@ -53,6 +55,7 @@ impl Purpose {
             Self::Cursor => 2,
             Self::RequestState => 3,
             Self::EventId => 4,
+            Self::TaskId => 5,
         }
     }
 }

@@ -140,6 +140,7 @@ async fn call(
         client: Arc::new(client(principal)),
         log_level: Some(LOG_LEVEL),
         request_state: None,
+        task: None,
         cancel,
         events,
         traceparent: None,

@@ -35,6 +35,7 @@ pub(super) fn problem(parts: &Parts, error: &ProxyError) -> Problem {
     match error {
         ProxyError::UnknownTool(name) => no_such_tool(name),
         ProxyError::UnknownPrompt(_)
+        | ProxyError::UnknownTask
         | ProxyError::UnknownResource(_)
         | ProxyError::InvalidParams(_)
         | ProxyError::UnknownMethod => Problem::new(StatusCode::BAD_REQUEST, error.to_string()),

@@ -142,6 +142,8 @@ pub struct Listing {
     pub subscribe: bool,
     /// Whether it has the resources capability, and so may know URIs that it does not list.
     pub has_resources: bool,
+    /// The extensions that it speaks, with their settings.
+    pub extensions: Vec<(String, Raw)>,
     /// How long it says the lists stay fresh (`ttlMs`, the smallest of its lists); `None`: it does not say.
     pub ttl: Option<Duration>,
 }

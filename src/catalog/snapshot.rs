@@ -1,6 +1,6 @@
 //! One immutable state of the catalog: the merged lists with their bytes, and the routing table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,7 @@ pub struct Snapshot {
     parts: Vec<Part>,
     left_out: Vec<LeftOut>,
     instructions: Option<Arc<str>>,
+    extensions: BTreeMap<String, Raw>,
     ttl: Option<Duration>,
 }
 
@@ -155,6 +156,12 @@ impl Snapshot {
     #[must_use]
     pub fn exposed_uri(&self, gateway: &GatewayId, own: &str) -> Option<&str> {
         self.mapped_uris.get(gateway)?.get(own).map(|exposed| &**exposed)
+    }
+
+    /// Returns the extensions that some gateway speaks, with the settings of the first that does.
+    #[must_use]
+    pub fn extensions(&self) -> &BTreeMap<String, Raw> {
+        &self.extensions
     }
 
     /// Returns how long the lists stay fresh by what the gateways say; `None` when none of them says.
@@ -286,6 +293,12 @@ impl Builder {
             has_resources: listing.has_resources,
             has_tools: !listing.tools.is_empty(),
         });
+        for (id, settings) in &listing.extensions {
+            self.snapshot
+                .extensions
+                .entry(id.clone())
+                .or_insert_with(|| settings.clone());
+        }
         let Some(text) = listing
             .instructions
             .as_deref()

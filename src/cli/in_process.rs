@@ -53,7 +53,7 @@ pub(super) async fn start_in_process(mut config: Config) -> Result<InProcess, Fa
         tools: None,
     };
     config.auth = Some(Auth { keys: vec![only] });
-    config.server.listen = "127.0.0.1:0".to_owned();
+    "127.0.0.1:0".clone_into(&mut config.server.listen);
     let app = App::start(&config, Options::of_this_process())
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::InFlight;
 use super::{Endpoint, Sent};
-use crate::exchange::{Answer, Call, Client, Event};
+use crate::exchange::{Answer, Call, Client, Event, Task};
 use crate::limits::STREAM_QUEUE_EVENTS_MAX;
 use crate::protocol::json::Raw;
 use crate::protocol::message::{Notification, Request};
@@ -38,6 +38,7 @@ pub(super) struct Context {
     pub(super) client: Arc<Client>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) request_state: Option<Raw>,
+    pub(super) task: Option<Task>,
     pub(super) cancel: CancellationToken,
     pub(super) in_flight: Option<InFlight>,
 }
@@ -59,6 +60,7 @@ impl Endpoint {
             client: context.client,
             log_level: context.log_level,
             request_state: context.request_state,
+            task: context.task,
             cancel: context.cancel,
             events: events_out,
             traceparent: None,

@@ -122,6 +122,7 @@ impl Fault {
                 };
                 Self::new(code, format!("Resource not found: {uri}")).with("uri", uri.as_str())
             }
+            ProxyError::UnknownTask => Self::new(INVALID_PARAMS, "Unknown task"),
             ProxyError::InvalidParams(reason) => {
                 Self::new(INVALID_PARAMS, format!("Invalid params: {reason}"))
             }
@@ -226,6 +227,7 @@ mod tests {
                 -32602,
                 200,
             ),
+            (ProxyError::UnknownTask, -32602, 200, -32602, 200),
             (ProxyError::InvalidParams("no"), -32602, 200, -32602, 200),
             (ProxyError::UnknownMethod, -32601, 200, -32601, 404),
             (call(CallError::Cancelled), -32603, 200, -32603, 200),

@@ -12,7 +12,7 @@ use super::exchange::{Asked, Context, Running};
 use super::fault::Fault;
 use super::session::Session;
 use super::stream::{self, Asking, Held, Voice};
-use super::{Endpoint, Sent, Text, lists, render, reply};
+use super::{Endpoint, Sent, Text, capabilities, lists, render, reply};
 use crate::exchange::{Answer, CallError, Client, Question, Scope};
 use crate::protocol::headers;
 use crate::protocol::json::Raw;
@@ -22,9 +22,6 @@ use crate::protocol::method::Method;
 use crate::protocol::version::ProtocolVersion;
 use crate::proxy::ProxyError;
 use crate::upstream::outgoing::implementation;
-
-/// What the merged catalog can do, whatever the gateways of the moment: they come and go.
-pub(super) const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#;
 
 impl Endpoint {
     pub(super) async fn legacy(self: Arc<Self>, sent: Sent, message: Message) -> Response<Body> {
@@ -84,7 +81,8 @@ impl Endpoint {
                 .and_then(|params| params.get(key))
                 .filter(|value| value.object().is_ok())
         };
-        let capabilities = object("capabilities").unwrap_or(Raw::literal("{}"));
+        let declared = object("capabilities").unwrap_or(Raw::literal("{}"));
+        let capabilities = capabilities::of_legacy_client(&declared);
         let version = ProtocolVersion::negotiate_legacy(&asked);
         let session = match self
             .sessions
@@ -99,7 +97,8 @@ impl Endpoint {
             .instructions()
             .map(|text| format!(r#","instructions":{}"#, Raw::from(text).as_str()));
         let result = format!(
-            r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{}{}}}"#,
+            r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{}{}}}"#,
+            capabilities::ours(view.snapshot(), Spoken::Legacy),
             implementation().as_str(),
             instructions.unwrap_or_default(),
         );
@@ -158,6 +157,7 @@ impl Endpoint {
             client: client_of(sent, session),
             log_level: session.map(|session| session.level()),
             request_state: None,
+            task: None,
             cancel,
             in_flight,
         };
@@ -312,7 +312,7 @@ impl Voice for LegacyVoice {
 /// Writes an answer for a legacy client; `None` for a request that it cancelled.
 pub(super) fn answer_text(asked: &Asked, answer: Result<Answer, ProxyError>) -> Option<(StatusCode, Text)> {
     match answer {
-        Ok(answer) => Some(render::answer(&asked.request, &answer, Spoken::Legacy, None)),
+        Ok(answer) => Some(render::answer(&asked.request, &answer, Spoken::Legacy, &[])),
         Err(ProxyError::Call(CallError::Cancelled)) => None,
         Err(error) => {
             let fault = Fault::of(&error, Spoken::Legacy);

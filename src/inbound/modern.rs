@@ -14,9 +14,10 @@ use super::modern_check::{self, Declared};
 use super::parked::{ParkedId, Resumed};
 use super::request_state::{self, State};
 use super::stream::{self, Asking, Held, Voice};
-use super::{Endpoint, Sent, Text, legacy, listen, lists, render, reply};
+use super::{Endpoint, Sent, Text, capabilities, legacy, listen, lists, render, reply, task_id};
 use crate::catalog::listing::Kind;
-use crate::exchange::{Answer, Client, Question, Scope};
+use crate::exchange::{Answer, Client, Question, Scope, Task};
+use crate::ids::GatewayId;
 use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Message, Notification, Outcome, Request};
 use crate::protocol::meta;
@@ -62,6 +63,9 @@ impl Endpoint {
         match request.method {
             Method::Discover => self.discover(sent, request),
             Method::Listen => listen::stream(self, sent, request, declared).await,
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+                self.modern_call(sent, request, declared).await
+            }
             method if legacy::is_forwarded(method) => self.modern_call(sent, request, declared).await,
             _ => Err(Fault::method_not_found(
                 &request.method_name.string().unwrap_or_default(),
@@ -78,7 +82,7 @@ impl Endpoint {
             .map(|text| format!(r#","instructions":{}"#, Raw::from(text).as_str()));
         let result = format!(
             r#"{{"supportedVersions":{SUPPORTED_VERSIONS},"capabilities":{}{},{}}}"#,
-            legacy::CAPABILITIES,
+            capabilities::ours(view.snapshot(), Spoken::Modern),
             instructions.unwrap_or_default(),
             lists::modern_members(None),
         );
@@ -96,24 +100,32 @@ impl Endpoint {
         declared: Declared,
     ) -> Result<Response<Body>, Fault> {
         let params = request.params.as_ref();
+        let mut gateway = None;
         if request.method == Method::ToolsCall
             && let Some(name) = params.and_then(|params| params.string("name"))
         {
             let view = self.parts.proxy.view(&sent.principal);
-            if let Some(route) = view.snapshot().resolve(Kind::Tool, &name) {
+            let route = view.snapshot().resolve(Kind::Tool, &name);
+            // A hidden tool's headers are nobody's business: that it is not there is all that the caller hears.
+            if let Some(route) = route.filter(|route| view.admit(&sent.principal, route).is_ok()) {
                 modern_check::param_headers(&sent.headers, request, route)?;
+                gateway = Some(route.gateway.clone());
             }
         }
         let mut voice = ModernVoice {
             endpoint: self.clone(),
             asked: Asked::new(request, sent),
             sent: sent.again(),
+            gateway,
             questions: 0,
         };
+        let held_id = params.and_then(|params| params.string("taskId"));
+        let sealer = &self.parts.sealer;
         let mut context = Context {
             client: client_of(sent, &declared),
             log_level: declared.log_level,
             request_state: None,
+            task: held_id.and_then(|id| task_id::read(sealer, &sent.principal, &id)),
             cancel: CancellationToken::new(),
             in_flight: None,
         };
@@ -195,6 +207,8 @@ struct ModernVoice {
     endpoint: Arc<Endpoint>,
     asked: Asked,
     sent: Sent,
+    /// Who has the tool that is called.
+    gateway: Option<GatewayId>,
     /// Questions of this call that were asked in earlier rounds.
     questions: usize,
 }
@@ -213,6 +227,34 @@ impl ModernVoice {
             &self.asked.request.id,
             &Raw::parse(&result.into()).ok()?,
         ))
+    }
+
+    /// Seals what an upstream's result gives the client to hold; `None` when that is too long.
+    fn held(&self, answer: &Answer) -> Option<Vec<(&'static str, Raw)>> {
+        let mut held = Vec::new();
+        let (Era::Modern, Outcome::Result(result)) = (answer.era, &answer.response.outcome) else {
+            return Some(held);
+        };
+        if let Some(given) = result.get("requestState") {
+            held.push(("requestState", self.sealed(&State::Upstream(given))?));
+        }
+        let Some(own) = result.string("taskId") else {
+            return Some(held);
+        };
+        let params = self.asked.request.params.as_ref()?;
+        let id = match (self.asked.request.method, result.string("resultType").as_deref()) {
+            (Method::ToolsCall, Some("task")) => {
+                let (gateway, tool) = (self.gateway.clone()?, params.string("name")?);
+                let sealer = &self.endpoint.parts.sealer;
+                Raw::from(
+                    task_id::write(sealer, &self.sent.principal, &Task { gateway, tool, own })?.as_str(),
+                )
+            }
+            (Method::TasksGet | Method::TasksUpdate | Method::TasksCancel, _) => params.get("taskId")?,
+            _ => return Some(held),
+        };
+        held.push(("taskId", id));
+        Some(held)
     }
 
     fn sealed(&self, state: &State) -> Option<Raw> {
@@ -268,20 +310,14 @@ impl Voice for ModernVoice {
             Ok(answer) => answer,
             Err(error) => return Some(self.failed(Fault::of(&error, Spoken::Modern))),
         };
-        let mut state = None;
-        if let (Era::Modern, Outcome::Result(result)) = (answer.era, &answer.response.outcome)
-            && let Some(given) = result.get("requestState")
-        {
-            let Some(sealed) = self.sealed(&State::Upstream(given)) else {
-                return Some(self.failed(Fault::internal("the gateway's requestState is too long")));
-            };
-            state = Some(sealed);
-        }
+        let Some(held) = self.held(&answer) else {
+            return Some(self.failed(Fault::internal("what the gateway gave to hold is too long")));
+        };
         Some(render::answer(
             &self.asked.request,
             &answer,
             Spoken::Modern,
-            state.as_ref(),
+            &held,
         ))
     }
 }

@@ -74,6 +74,7 @@ fn method_and_name(headers: &HeaderMap, request: &Request) -> Result<(), Fault> 
     let key = match request.method {
         Method::ToolsCall | Method::PromptsGet => "name",
         Method::ResourcesRead => "uri",
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => "taskId",
         _ => return Ok(()),
     };
     let in_body = request.params.as_ref().and_then(|params| params.string(key));

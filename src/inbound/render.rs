@@ -19,12 +19,13 @@ use crate::upstream::outgoing::implementation;
 /// What only a modern result carries.
 const MODERN_MEMBERS: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
 
-/// Writes an answer to a request. `state` replaces the `requestState` of an `input_required` result.
+/// Writes an answer to a request. `held` are members of the result that the client holds and hands back: they take the
+/// place of what the upstream gave.
 pub(super) fn answer(
     request: &Request,
     answer: &Answer,
     spoken: Spoken,
-    state: Option<&Raw>,
+    held: &[(&str, Raw)],
 ) -> (StatusCode, Bytes) {
     match &answer.response.outcome {
         Outcome::Error(error) => error_answer(request, answer, error, spoken),
@@ -38,8 +39,10 @@ pub(super) fn answer(
                 (Spoken::Modern, Era::Legacy) => to_modern(&mut splice, result, request.method),
                 _ => {}
             }
-            if let (Some(state), Some(old)) = (state, result.get("requestState")) {
-                splice.replace(&old, state);
+            for (key, value) in held {
+                if let Some(old) = result.get(key) {
+                    splice.replace(&old, value);
+                }
             }
             (StatusCode::OK, splice.done())
         }

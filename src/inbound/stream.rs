@@ -96,7 +96,7 @@ pub(super) async fn respond(
                 writer.held.counted = Some(endpoint.parts.metrics.stream_opened());
                 return match session.and_then(|session| Some((session, session.replays.open()?))) {
                     Some((session, log)) => resumable(endpoint, session, log, writer, texts),
-                    None => reply::events(chunks(writer, texts)),
+                    None => reply::events(chunks(writer, &texts)),
                 };
             }
         }
@@ -135,8 +135,8 @@ fn resumable<V: Voice>(
 }
 
 /// Writes what a running call says until its end.
-fn chunks<V: Voice>(writer: Writer<V>, first: Vec<Text>) -> impl Stream<Item = Bytes> {
-    stream::unfold((writer, framed(&first)), |(mut writer, mut out)| async move {
+fn chunks<V: Voice>(writer: Writer<V>, first: &[Text]) -> impl Stream<Item = Bytes> {
+    stream::unfold((writer, framed(first)), |(mut writer, mut out)| async move {
         while out.is_empty() && writer.running.is_some() {
             let mut texts = Vec::new();
             match writer.next(&mut texts).await {

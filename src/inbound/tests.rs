@@ -236,11 +236,10 @@ impl Rig {
 }
 
 fn name_of(message: &Value) -> Option<String> {
-    let params = &message["params"];
-    params["name"]
-        .as_str()
-        .or(params["uri"].as_str())
-        .map(ToOwned::to_owned)
+    let named = ["name", "uri", "taskId"]
+        .iter()
+        .find_map(|key| message["params"][key].as_str());
+    named.map(ToOwned::to_owned)
 }
 
 fn initialize(version: &str) -> Value {
@@ -631,6 +630,53 @@ async fn a_modern_upstreams_state_comes_back_to_it_unsealed() {
         rig.modern("alice", retry).await.json().await["result"]["state"],
         "up-1"
     );
+}
+
+#[tokio::test]
+async fn a_task_is_reached_by_its_own_user_alone() {
+    let rig = rig(|call| async move {
+        Ok(match call.request.method {
+            crate::protocol::method::Method::ToolsCall => {
+                answer(r#"{"resultType":"task","taskId":"up-7","status":"working"}"#)
+            }
+            _ => {
+                let task = call.task.unwrap();
+                let id = call.request.params.unwrap().get("taskId").unwrap();
+                answer(&format!(
+                    r#"{{"resultType":"complete","taskId":"{}","asked":{},"status":"completed"}}"#,
+                    task.own,
+                    id.as_str()
+                ))
+            }
+        })
+    })
+    .await;
+    let first = rig
+        .modern("alice", stateless(1, "tools/call", json!({"name": "echo"})))
+        .await
+        .json()
+        .await;
+    let id = first["result"]["taskId"].as_str().unwrap().to_owned();
+    assert_ne!(id, "up-7");
+    for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+        let got = rig
+            .modern("alice", stateless(2, method, json!({"taskId": id})))
+            .await
+            .json()
+            .await;
+        assert_eq!(got["result"]["taskId"], *id, "{got}");
+        for (key, id) in [("bob", &*id), ("narrow", &*id), ("alice", "up-7")] {
+            let refused = rig
+                .modern(key, stateless(2, method, json!({"taskId": id})))
+                .await
+                .json()
+                .await;
+            assert_eq!(
+                (&refused["error"]["code"], &refused["error"]["message"]),
+                (&json!(-32602), &json!("Unknown task"))
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,21 @@ impl Permit {
         Self::new(principal, route)
     }
 
+    /// Narrows it to one task of the tool that it permits.
+    #[must_use]
+    pub fn for_task(self, exposed: &str, own: &str) -> Self {
+        let route = Route {
+            exposed: exposed.into(),
+            own: own.into(),
+            index: None,
+            ..(*self.route).clone()
+        };
+        Self {
+            route: Arc::new(route),
+            ..self
+        }
+    }
+
     /// Returns who may use it.
     #[must_use]
     pub fn principal(&self) -> &Arc<Principal> {

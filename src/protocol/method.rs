@@ -65,6 +65,12 @@ methods! {
     Complete = "completion/complete",
     /// Modern: hear of changes.
     Listen = "subscriptions/listen",
+    /// Tasks extension: how a task stands.
+    TasksGet = "tasks/get",
+    /// Tasks extension: answers to what a task asks.
+    TasksUpdate = "tasks/update",
+    /// Tasks extension: a task is no longer wanted.
+    TasksCancel = "tasks/cancel",
     /// Question: ask the user.
     ElicitationCreate = "elicitation/create",
     /// Question: ask the client's model.

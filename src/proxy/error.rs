@@ -14,6 +14,9 @@ pub enum ProxyError {
     /// Nobody knows the URI, or the policy hides who does.
     #[error("resource not found: {0}")]
     UnknownResource(String),
+    /// No such task, or it belongs to somebody else, or the policy hides its tool.
+    #[error("unknown task")]
+    UnknownTask,
     /// Parameters that do not fit the method.
     #[error("invalid params: {0}")]
     InvalidParams(&'static str),

@@ -161,6 +161,7 @@ pub(crate) fn tool_call() -> (Call, mpsc::Receiver<Event>) {
         client: client(),
         log_level: None,
         request_state: None,
+        task: None,
         cancel: CancellationToken::new(),
         events,
         traceparent: None,

@@ -53,6 +53,7 @@ pub(super) fn call_of(client: Client, queue: usize) -> (Call, mpsc::Receiver<Eve
         client: Arc::new(client),
         log_level: Some(LogLevel::Warning),
         request_state: None,
+        task: None,
         cancel: CancellationToken::new(),
         events,
         traceparent: None,

@@ -59,6 +59,8 @@ pub struct Handshake {
     pub instructions: Option<String>,
     /// Its `Implementation` object, as it came.
     pub server_info: Option<Raw>,
+    /// The extensions that it speaks, with their settings (`capabilities.extensions`).
+    pub extensions: Vec<(String, Raw)>,
 }
 
 /// Why an upstream's answer to the handshake cannot be used.
@@ -123,9 +125,15 @@ impl Handshake {
         let capabilities = result
             .object("capabilities")
             .ok_or(HandshakeError::Missing("capabilities"))?;
+        let extensions = capabilities.object("extensions");
         Ok(Self {
             version,
             offers: Offers::read(&capabilities),
+            extensions: extensions
+                .iter()
+                .flat_map(|all| all.entries())
+                .map(|(id, settings)| (id.into_owned(), settings))
+                .collect(),
             instructions: result.string("instructions").filter(|text| !text.is_empty()),
             server_info,
         })

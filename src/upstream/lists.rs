@@ -49,6 +49,7 @@ pub async fn collect(
         completions: offers.completions,
         subscribe: offers.subscribe,
         has_resources: offers.resources,
+        extensions: handshake.extensions.clone(),
         ..Listing::default()
     };
     for (kind, method, offered) in [

@@ -128,7 +128,12 @@ pub fn modern_headers(route: &Route, request: &Request) -> HeaderMap {
     let mut found = modern_headers_of(request.method.as_str());
     if matches!(
         request.method,
-        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
+        Method::ToolsCall
+            | Method::PromptsGet
+            | Method::ResourcesRead
+            | Method::TasksGet
+            | Method::TasksUpdate
+            | Method::TasksCancel
     ) {
         found.insert(headers::NAME, headers::encode_value(&route.own));
     }
@@ -199,6 +204,9 @@ fn rename(splice: &mut Splice, route: &Route, request: &Request) {
     let own = Raw::from(&*route.own);
     match request.method {
         Method::ToolsCall | Method::PromptsGet => replace(splice, params, "name", &own),
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+            replace(splice, params, "taskId", &own)
+        }
         Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
             replace(splice, params, "uri", &own);
         }

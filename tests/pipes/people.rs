@@ -84,6 +84,7 @@ impl Person {
             client: Arc::new(self.0.clone()),
             log_level: None,
             request_state: None,
+            task: None,
             cancel: CancellationToken::new(),
             events,
             traceparent: None,

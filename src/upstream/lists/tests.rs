@@ -39,6 +39,7 @@ fn fake<F: Fn(Method, Option<&str>, usize) -> Result<String, AskError>>(answer: 
 
 fn tools_only() -> Handshake {
     Handshake {
+        extensions: Vec::new(),
         version: ProtocolVersion::V2025_11_25,
         offers: Offers {
             tools: true,
