@@ -135,7 +135,7 @@ fn resumable<V: Voice>(
 }
 
 /// Writes what a running call says until its end.
-fn chunks<V: Voice>(writer: Writer<V>, first: &[Text]) -> impl Stream<Item = Bytes> {
+fn chunks<V: Voice>(writer: Writer<V>, first: &[Text]) -> impl Stream<Item = Bytes> + use<V> {
     stream::unfold((writer, framed(first)), |(mut writer, mut out)| async move {
         while out.is_empty() && writer.running.is_some() {
             let mut texts = Vec::new();
