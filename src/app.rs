@@ -156,7 +156,6 @@ impl App {
     }
 
     /// Returns what is known of the gateways, now and later.
-    #[must_use]
     pub fn gateways(&self) -> impl Fn() -> Vec<GatewayStatus> + Send + Sync + 'static {
         let gateways = self.parts.gateways.clone();
         move || gateways.statuses()

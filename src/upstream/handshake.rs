@@ -131,7 +131,7 @@ impl Handshake {
             offers: Offers::read(&capabilities),
             extensions: extensions
                 .iter()
-                .flat_map(|all| all.entries())
+                .flat_map(super::super::protocol::json::Object::entries)
                 .map(|(id, settings)| (id.into_owned(), settings))
                 .collect(),
             instructions: result.string("instructions").filter(|text| !text.is_empty()),

@@ -205,7 +205,7 @@ fn rename(splice: &mut Splice, route: &Route, request: &Request) {
     match request.method {
         Method::ToolsCall | Method::PromptsGet => replace(splice, params, "name", &own),
         Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
-            replace(splice, params, "taskId", &own)
+            replace(splice, params, "taskId", &own);
         }
         Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
             replace(splice, params, "uri", &own);
