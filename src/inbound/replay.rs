@@ -234,7 +234,9 @@ mod tests {
     async fn events(stream: impl Stream<Item = Bytes>) -> Vec<Event> {
         let mut framer = Framer::new();
         let chunks: Vec<Bytes> = stream.collect().await;
-        chunks.iter().for_each(|chunk| framer.push(chunk));
+        for chunk in &chunks {
+            framer.push(chunk);
+        }
         std::iter::from_fn(|| framer.next_event().unwrap()).collect()
     }
 
