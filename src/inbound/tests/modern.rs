@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What, the message, its headers, and the status and code that it gets.
+type Row<'a> = (&'a str, Value, &'a [(&'a str, &'a str)], u16, i64);
+
 #[tokio::test]
 async fn a_modern_client_is_asked_by_input_required_and_retries() {
     let rig = rig(asking).await;
@@ -197,7 +200,6 @@ async fn modern_requests_are_held_to_their_metadata() {
     let bare = request(1, "tools/call", json!({"name": "echo"}));
     let version = ("mcp-protocol-version", "2026-07-28");
     let (method, name) = (("mcp-method", "tools/call"), ("mcp-name", "echo"));
-    type Row<'a> = (&'a str, Value, &'a [(&'a str, &'a str)], u16, i64);
     let rows: [Row<'_>; 9] = [
         (
             "version header missing",
