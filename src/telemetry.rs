@@ -11,5 +11,5 @@ pub use self::metrics::{
     BreakerState, Counted, ErrorType, Metrics, Operation, Outcome, ToolLabel, Transport,
 };
 pub use self::redact::redacted;
-pub use self::subscriber::{Flush, Format, InitError, Settings, init};
-pub use self::trace_context::{TraceContext, adopt, outgoing};
+pub use self::subscriber::{Flush, Format, InitError, SPANS, Settings, init};
+pub use self::trace_context::{TraceContext, adopt, adopt_beside, outgoing};

@@ -8,6 +8,7 @@ use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Subscriber;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
@@ -17,8 +18,11 @@ use url::Url;
 
 use super::redact::redacted;
 
-/// These print headers or whole frames below `info`, so they stay above it unless the filter names them.
-const QUIET: &str = "h2=info,hyper=info,hyper_util=info,reqwest=info,rustls=info,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
+/// The target of spans that only the collector is to see: without one they are not even made. To find out, make the
+/// span and ask it: `span_enabled!` makes filters of layers swallow the next log line.
+pub const SPANS: &str = "toolgate::spans";
+/// Some crates print headers or whole frames below `info`, so they stay above it unless the filter names them.
+const QUIET: &str = "toolgate::spans=off,h2=info,hyper=info,hyper_util=info,reqwest=info,rustls=info,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +89,25 @@ pub fn init(settings: &Settings<'_>) -> Result<Flush, InitError> {
         .format
         .unwrap_or(if on_terminal { Format::Pretty } else { Format::Json });
     let provider = settings.otlp_endpoint.map(exporting).transpose()?;
-    tracing_subscriber::registry()
-        .with(filter(settings.level)?)
-        .with(lines(format, on_terminal, std::io::stderr))
-        .with(provider.as_ref().map(spans))
+    let lines = lines(format, on_terminal, std::io::stderr);
+    subscriber(lines, filter(settings.level)?, provider.as_ref())
         .try_init()
         .map_err(InitError::Twice)?;
     Ok(Flush(provider))
+}
+
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Log lines and spans have filters of their own, so that neither decides for the other.
+fn subscriber(
+    lines: Lines,
+    filter: EnvFilter,
+    provider: Option<&SdkTracerProvider>,
+) -> impl Subscriber + for<'span> LookupSpan<'span> + Send + Sync + use<> {
+    // A list, since an absent `Option` of a layer lets everything through that the others filter out.
+    let mut layers = vec![lines.with_filter(filter).boxed()];
+    layers.extend(provider.map(|provider| spans(provider).boxed()));
+    tracing_subscriber::registry().with(layers)
 }
 
 fn filter(level: &str) -> Result<EnvFilter, InitError> {
@@ -100,9 +116,7 @@ fn filter(level: &str) -> Result<EnvFilter, InitError> {
         .map_err(InitError::Level)
 }
 
-type Filtered = tracing_subscriber::layer::Layered<EnvFilter, Registry>;
-
-fn lines<W>(format: Format, colours: bool, to: W) -> Box<dyn Layer<Filtered> + Send + Sync>
+fn lines<W>(format: Format, colours: bool, to: W) -> Lines
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -120,11 +134,14 @@ where
     }
 }
 
+/// Spans are exported whatever the level of the log is.
 fn spans<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    tracing_opentelemetry::layer().with_tracer(provider.tracer("toolgate"))
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("toolgate"))
+        .with_filter(Targets::new().with_target("toolgate", LevelFilter::INFO))
 }
 
 fn exporting(endpoint: &Url) -> Result<SdkTracerProvider, InitError> {

@@ -87,6 +87,16 @@ pub fn adopt(span: &Span, parent: &TraceContext) {
     let _ = span.set_parent(parent);
 }
 
+/// Makes a span a child of what the client sent inside its message, and links it to the span around it, which may
+/// belong to another trace.
+pub fn adopt_beside(span: &Span, parent: &TraceContext) {
+    let around = Span::current().context().span().span_context().clone();
+    adopt(span, parent);
+    if around.is_valid() {
+        span.add_link(around);
+    }
+}
+
 /// Returns what a request upstream carries: the span's own position if it is exported, else a child of what the
 /// client sent, else nothing.
 #[must_use]

@@ -1,7 +1,7 @@
 //! Label sets: small values that are only turned into text when somebody scrapes. No label holds a user, a session, a
 //! URL or free text, and every label's values are few.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,13 +53,19 @@ impl ErrorType {
     }
 }
 
+impl fmt::Display for ErrorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ToolError => f.write_str("tool_error"),
+            Self::Code(code) => write!(f, "{code}"),
+            Self::Cause(cause) => f.write_str(cause),
+        }
+    }
+}
+
 impl EncodeLabelValue for ErrorType {
     fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
-        match self {
-            Self::ToolError => encoder.write_str("tool_error"),
-            Self::Code(code) => write!(encoder, "{code}"),
-            Self::Cause(cause) => encoder.write_str(cause),
-        }
+        write!(encoder, "{self}")
     }
 }
 

@@ -20,9 +20,8 @@ impl Write for Page {
 fn logged(level: &str, format: Format, work: impl FnOnce()) -> String {
     let page = Page::default();
     let to = page.clone();
-    let subscriber = tracing_subscriber::registry()
-        .with(filter(level).unwrap())
-        .with(lines(format, false, move || to.clone()));
+    let lines = lines(format, false, move || to.clone());
+    let subscriber = subscriber(lines, filter(level).unwrap(), None);
     tracing::subscriber::with_default(subscriber, work);
     let bytes = page.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -132,4 +131,40 @@ fn spans_reach_the_collector_at_the_flush_within_the_clients_trace() {
         text.contains("tools/call fetch") && text.contains("toolgate"),
         "{text}"
     );
+}
+
+#[test]
+fn spans_for_the_collector_are_not_made_without_one_and_not_logged_with_one() {
+    let of = |exported: bool, work: &dyn Fn()| {
+        let page = Page::default();
+        let to = page.clone();
+        let provider = exported.then(|| SdkTracerProvider::builder().build());
+        let lines = lines(Format::Json, false, move || to.clone());
+        let subscriber = subscriber(lines, filter("warn").unwrap(), provider.as_ref());
+        tracing::subscriber::with_default(subscriber, work);
+        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+    };
+    for exported in [false, true] {
+        let line = of(exported, &|| {
+            let outer = tracing::error_span!("http", request.id = "r-1").entered();
+            let span = tracing::info_span!(target: SPANS, "mcp", secret = "s3cret");
+            assert_eq!(span.is_disabled(), !exported);
+            span.in_scope(|| tracing::warn!("told"));
+            drop(outer);
+        });
+        assert!(line.contains("told") && line.contains("r-1"), "{line}");
+        assert!(!line.contains("s3cret"), "{line}");
+    }
+}
+
+#[test]
+fn spans_are_exported_whatever_the_level_of_the_log_is() {
+    let provider = SdkTracerProvider::builder().build();
+    let lines = lines(Format::Json, false, std::io::sink);
+    let subscriber = subscriber(lines, filter("error").unwrap(), Some(&provider));
+    tracing::subscriber::with_default(subscriber, || {
+        let span = tracing::info_span!("http");
+        assert!(outgoing(&span, None).is_some());
+        assert!(tracing::info_span!(target: "elsewhere", "other").is_disabled());
+    });
 }
