@@ -11,10 +11,11 @@ use crate::identity::Principal;
 use crate::ids::{GatewayId, SessionId};
 use crate::protocol::error::RpcError;
 use crate::protocol::json::Raw;
-use crate::protocol::message::{Notification, Request, Response};
+use crate::protocol::message::{Notification, Outcome, Request, Response};
 use crate::protocol::meta::LogLevel;
 use crate::protocol::method::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
+use crate::telemetry::ErrorType;
 
 /// Which of a principal's conversations a call belongs to: upstream state is never shared beyond it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -188,6 +189,20 @@ pub struct Answer {
     pub era: Era,
 }
 
+impl Answer {
+    /// Returns how the answer counts when it tells of a failure: a tool that failed, or the upstream's own error.
+    #[must_use]
+    pub fn error_type(&self) -> Option<ErrorType> {
+        match &self.response.outcome {
+            Outcome::Error(error) => Some(ErrorType::of_code(error.code)),
+            Outcome::Result(result) => {
+                let failed = result.get("isError").and_then(|flag| flag.bool()) == Some(true);
+                failed.then_some(ErrorType::ToolError)
+            }
+        }
+    }
+}
+
 /// Why a call has no answer from its upstream. An error that the upstream itself gave is an [`Answer`].
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -242,4 +257,34 @@ pub enum CallError {
         /// Whether the call may have reached the upstream.
         sent: bool,
     },
+}
+
+impl CallError {
+    /// Returns how the error counts: one of a fixed set of words.
+    #[must_use]
+    pub fn error_type(&self) -> ErrorType {
+        ErrorType::Cause(match self {
+            Self::Cancelled => "cancelled",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Busy { .. } => "busy",
+            Self::Timeout { .. } => "timeout",
+            Self::Stale { .. } => "stale",
+            Self::Refused { .. } => "refused",
+            Self::Failed { .. } => "failed",
+        })
+    }
+
+    /// Returns whose upstream it was.
+    #[must_use]
+    pub fn gateway(&self) -> Option<&GatewayId> {
+        match self {
+            Self::Cancelled => None,
+            Self::Unavailable { gateway, .. }
+            | Self::Busy { gateway }
+            | Self::Timeout { gateway, .. }
+            | Self::Stale { gateway }
+            | Self::Refused { gateway, .. }
+            | Self::Failed { gateway, .. } => Some(gateway),
+        }
+    }
 }

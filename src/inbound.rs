@@ -14,6 +14,7 @@ mod lists;
 mod modern;
 mod modern_check;
 mod notices;
+mod operation;
 mod parked;
 mod questions;
 mod render;

@@ -26,7 +26,7 @@ use crate::identity::Principal;
 use crate::ids::GatewayId;
 use crate::limits::{BODY_READ_TIMEOUT, EVENTS_IN_TRANSIT_MAX, TEST_EVENTS_BYTES_MAX, TEST_EVENTS_MAX};
 use crate::protocol::json::Raw;
-use crate::protocol::message::{self, Message, Notification, Outcome, Request, RpcId};
+use crate::protocol::message::{self, Message, Notification, Request, RpcId};
 use crate::protocol::meta::{LogLevel, PROGRESS_TOKEN};
 use crate::protocol::version::ProtocolVersion;
 use crate::proxy::ProxyError;
@@ -195,10 +195,6 @@ impl Heard {
 fn tested(gateway: &GatewayId, took: Duration, came: &Answer, heard: &Heard) -> Result<Response, Problem> {
     let error = came.response.envelope.get("error");
     let result = came.response.envelope.get("result");
-    let failed = match &came.response.outcome {
-        Outcome::Error(_) => true,
-        Outcome::Result(result) => result.get("isError").and_then(|flag| flag.bool()) == Some(true),
-    };
     let said: Vec<(Option<Raw>, Option<Raw>)> = heard
         .kept
         .iter()
@@ -207,7 +203,7 @@ fn tested(gateway: &GatewayId, took: Duration, came: &Answer, heard: &Heard) -> 
     answer(&Tested {
         gateway: gateway.as_str(),
         duration_ms: exact_ms(took),
-        is_error: failed,
+        is_error: came.error_type().is_some(),
         result: result.as_ref().and_then(Raw::read),
         error: error.as_ref().and_then(Raw::read),
         events: said

@@ -41,8 +41,7 @@ pub(super) fn problem(parts: &Parts, error: &ProxyError) -> Problem {
         | ProxyError::UnknownMethod => Problem::new(StatusCode::BAD_REQUEST, error.to_string()),
         ProxyError::Call(error) => of_call(error, || {
             let statuses = parts.proxy.gateways().statuses();
-            let its =
-                |status: &&GatewayStatus| gateway_of(error).is_some_and(|gateway| *gateway == status.name);
+            let its = |status: &&GatewayStatus| error.gateway() == Some(&status.name);
             statuses.iter().find(its)?.retry_in
         }),
     }
@@ -81,17 +80,5 @@ fn of_call(error: &CallError, retry_in: impl FnOnce() -> Option<Duration>) -> Pr
             StatusCode::BAD_GATEWAY,
             format!("{error}; the call did not reach it, try again"),
         ),
-    }
-}
-
-fn gateway_of(error: &CallError) -> Option<&crate::ids::GatewayId> {
-    match error {
-        CallError::Cancelled => None,
-        CallError::Unavailable { gateway, .. }
-        | CallError::Busy { gateway }
-        | CallError::Timeout { gateway, .. }
-        | CallError::Stale { gateway }
-        | CallError::Refused { gateway, .. }
-        | CallError::Failed { gateway, .. } => Some(gateway),
     }
 }

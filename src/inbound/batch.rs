@@ -12,6 +12,7 @@ use super::era::{self, Spoken};
 use super::exchange::{self, Asked};
 use super::fault::Fault;
 use super::legacy::{self, answer_text};
+use super::operation::Operation;
 use super::session::Session;
 use super::{Endpoint, Sent, Text, reply, unreadable};
 use crate::limits::BATCH_MESSAGES_MAX;
@@ -90,24 +91,28 @@ impl Endpoint {
         let asked = Asked::new(&request, sent);
         let failed =
             |fault: Fault| message::error_response(Some(&asked.request.id), &fault.named(&sent.request_id));
-        if request.method == Method::Initialize {
-            return Some(failed(Fault::invalid_request(
-                "Invalid request: initialize is never batched",
-            )));
-        }
+        let mut operation = Operation::begin(self, sent, &request, ProtocolVersion::V2025_03_26);
         if !legacy::is_forwarded(request.method) {
-            return Some(
-                self.legacy_local(sent, session, &request)
-                    .await
-                    .unwrap_or_else(failed),
-            );
+            let done = if request.method == Method::Initialize {
+                Err(Fault::invalid_request(
+                    "Invalid request: initialize is never batched",
+                ))
+            } else {
+                self.legacy_local(sent, session, &request).await
+            };
+            operation.done(&done);
+            return Some(done.unwrap_or_else(failed));
         }
-        match self.begin_legacy(sent, session, request) {
+        match self.begin_legacy(sent, session, request, &operation) {
             Ok(running) => {
                 let answer = exchange::answer_alone(running).await;
+                operation.called(&answer);
                 answer_text(&asked, answer).map(|(_, text)| text)
             }
-            Err(fault) => Some(failed(fault)),
+            Err(fault) => {
+                operation.refused(&fault);
+                Some(failed(fault))
+            }
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
+use super::operation::Operation;
 use super::session::InFlight;
 use super::{Endpoint, Sent};
 use crate::exchange::{Answer, Call, Client, Event, Task};
@@ -34,18 +36,19 @@ pub(super) enum Step {
 }
 
 /// What is needed beside the client's message.
-pub(super) struct Context {
+pub(super) struct Context<'a> {
     pub(super) client: Arc<Client>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) request_state: Option<Raw>,
     pub(super) task: Option<Task>,
     pub(super) cancel: CancellationToken,
     pub(super) in_flight: Option<InFlight>,
+    pub(super) operation: &'a Operation,
 }
 
 impl Endpoint {
     /// Starts a call; `None` when the user has as many in flight as may be.
-    pub(super) fn start(&self, request: Request, context: Context) -> Option<Running> {
+    pub(super) fn start(&self, request: Request, context: Context<'_>) -> Option<Running> {
         let places = self.parts.proxy.places();
         let at_most = self.parts.limits.in_flight_per_user_max;
         let Some(place) = places.take(context.client.principal.user(), at_most) else {
@@ -55,23 +58,25 @@ impl Endpoint {
         let (events_out, events) = mpsc::channel(STREAM_QUEUE_EVENTS_MAX);
         let (answer_out, answer) = oneshot::channel();
         let cancel = context.cancel.clone();
+        let span = context.operation.span();
         let call = Call {
             request,
+            traceparent: context.operation.traceparent(&context.client),
             client: context.client,
             log_level: context.log_level,
             request_state: context.request_state,
             task: context.task,
             cancel: context.cancel,
             events: events_out,
-            traceparent: None,
         };
         let proxy = self.parts.proxy.clone();
         let in_flight = context.in_flight;
-        self.parts.supervisor.spawn("call", async move {
+        let work = async move {
             let outcome = proxy.call(call).await;
             drop((place, in_flight));
             let _ = answer_out.send(outcome);
-        });
+        };
+        self.parts.supervisor.spawn("call", work.instrument(span));
         Some(Running {
             unsaid: VecDeque::new(),
             events,

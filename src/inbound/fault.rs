@@ -149,6 +149,16 @@ impl Fault {
         }
     }
 
+    /// Returns its JSON-RPC code.
+    pub(super) fn code(&self) -> i64 {
+        self.code
+    }
+
+    /// Returns what the client reads.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Returns the HTTP status that goes with the code.
     pub(super) fn status(&self, spoken: Spoken) -> StatusCode {
         self.status.unwrap_or_else(|| status_of(self.code, spoken))

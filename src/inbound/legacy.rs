@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::era::Spoken;
 use super::exchange::{Asked, Context, Running};
 use super::fault::Fault;
+use super::operation::Operation;
 use super::session::Session;
 use super::stream::{self, Asking, Held, Voice};
 use super::{Endpoint, Sent, Text, capabilities, lists, render, reply};
@@ -28,11 +29,20 @@ impl Endpoint {
         if let Message::Request(request) = &message
             && request.method == Method::Initialize
         {
-            return self.initialize(&sent, request);
+            let mut operation = Operation::begin(&self, &sent, request, initialized_version(request));
+            let done = self.initialize(&sent, request);
+            operation.done(&done);
+            return done.unwrap_or_else(|fault| fail(&request.id, fault, &sent));
         }
         let session = match self.session_of(&sent) {
             Ok(session) => session,
-            Err(response) => return *response,
+            Err(response) => {
+                if let Message::Request(request) = &message {
+                    let version = ProtocolVersion::LEGACY_LATEST;
+                    Operation::begin(&self, &sent, request, version).refused(&Fault::session_not_found());
+                }
+                return *response;
+            }
         };
         match message {
             Message::Request(request) => self.legacy_request(&sent, session, request).await,
@@ -65,17 +75,16 @@ impl Endpoint {
     }
 
     /// Answers `initialize` from memory and opens a session (2025-11-25, Lifecycle).
-    fn initialize(&self, sent: &Sent, request: &Request) -> Response<Body> {
-        let fail = |fault: Fault| {
-            let status = fault.status(Spoken::Legacy);
-            reply::error(status, Some(&request.id), &fault.named(&sent.request_id))
-        };
+    fn initialize(&self, sent: &Sent, request: &Request) -> Result<Response<Body>, Fault> {
         let params = request.params.as_ref();
-        let Some(asked) = params.and_then(|params| params.string("protocolVersion")) else {
-            return fail(Fault::invalid_params(
+        if params
+            .and_then(|params| params.string("protocolVersion"))
+            .is_none()
+        {
+            return Err(Fault::invalid_params(
                 "Invalid params: `protocolVersion` must be a string",
             ));
-        };
+        }
         let object = |key| {
             params
                 .and_then(|params| params.get(key))
@@ -83,14 +92,11 @@ impl Endpoint {
         };
         let declared = object("capabilities").unwrap_or(Raw::literal("{}"));
         let capabilities = capabilities::of_legacy_client(&declared);
-        let version = ProtocolVersion::negotiate_legacy(&asked);
-        let session = match self
+        let version = initialized_version(request);
+        let session = self
             .sessions
             .open(&sent.principal, version, capabilities, object("clientInfo"))
-        {
-            Ok(session) => session,
-            Err(error) => return fail(Fault::internal(&error.to_string())),
-        };
+            .map_err(|error| Fault::internal(&error.to_string()))?;
         let view = self.parts.proxy.view(&sent.principal);
         let instructions = view
             .snapshot()
@@ -102,14 +108,12 @@ impl Endpoint {
             implementation().as_str(),
             instructions.unwrap_or_default(),
         );
-        let Ok(result) = Raw::parse(&result.into()) else {
-            return fail(Fault::internal("no result could be written"));
-        };
+        let result = Raw::parse(&result.into()).map_err(|_| Fault::internal("no result could be written"))?;
         let mut response = reply::json(StatusCode::OK, message::response(&request.id, &result));
         if let Ok(id) = HeaderValue::from_str(session.id.as_str()) {
             response.headers_mut().insert(headers::SESSION_ID, id);
         }
-        response
+        Ok(response)
     }
 
     async fn legacy_request(
@@ -118,24 +122,30 @@ impl Endpoint {
         session: Option<Arc<Session>>,
         request: Request,
     ) -> Response<Body> {
-        if is_forwarded(request.method) {
-            let asked = Asked::new(&request, sent);
-            return match self.begin_legacy(sent, session.as_ref(), request) {
-                Ok(running) => {
-                    let held = Held::by_session(session.as_ref());
-                    let voice = LegacyVoice {
-                        asked,
-                        session: session.clone(),
-                    };
-                    stream::respond(&self, running, voice, held, session.as_ref()).await
-                }
-                Err(fault) => fail(&asked.request.id, fault, sent),
+        let mut operation = Operation::begin(&self, sent, &request, version_of(session.as_ref()));
+        if !is_forwarded(request.method) {
+            let done = self.legacy_local(sent, session.as_ref(), &request).await;
+            operation.done(&done);
+            return match done {
+                Ok(text) => reply::json(StatusCode::OK, text),
+                Err(fault) => fail(&request.id, fault, sent),
             };
         }
-        match self.legacy_local(sent, session.as_ref(), &request).await {
-            Ok(text) => reply::json(StatusCode::OK, text),
-            Err(fault) => fail(&request.id, fault, sent),
-        }
+        let asked = Asked::new(&request, sent);
+        let running = match self.begin_legacy(sent, session.as_ref(), request, &operation) {
+            Ok(running) => running,
+            Err(fault) => {
+                operation.refused(&fault);
+                return fail(&asked.request.id, fault, sent);
+            }
+        };
+        let held = Held::by_session(session.as_ref());
+        let voice = LegacyVoice {
+            asked,
+            session: session.clone(),
+            operation,
+        };
+        stream::respond(&self, running, voice, held, session.as_ref()).await
     }
 
     /// Starts a call that belongs to an upstream.
@@ -144,6 +154,7 @@ impl Endpoint {
         sent: &Sent,
         session: Option<&Arc<Session>>,
         request: Request,
+        operation: &Operation,
     ) -> Result<Running, Fault> {
         let cancel = CancellationToken::new();
         let in_flight = match session {
@@ -160,6 +171,7 @@ impl Endpoint {
             task: None,
             cancel,
             in_flight,
+            operation,
         };
         let at_most = self.parts.limits.in_flight_per_user_max;
         self.start(request, context)
@@ -263,6 +275,20 @@ fn fail(id: &RpcId, fault: Fault, sent: &Sent) -> Response<Body> {
     reply::error(status, Some(id), &fault.named(&sent.request_id))
 }
 
+/// Returns the revision that a client speaks; without a session the first that had none.
+pub(super) fn version_of(session: Option<&Arc<Session>>) -> ProtocolVersion {
+    session.map_or(ProtocolVersion::V2025_03_26, |session| session.client.version)
+}
+
+/// Returns the revision that an `initialize` comes to.
+fn initialized_version(request: &Request) -> ProtocolVersion {
+    let asked = request
+        .params
+        .as_ref()
+        .and_then(|params| params.string("protocolVersion"));
+    ProtocolVersion::negotiate_legacy(&asked.unwrap_or_default())
+}
+
 /// Returns the session's client; with the rights of the key that this request came with, should that be another one.
 fn client_of(sent: &Sent, session: Option<&Arc<Session>>) -> Arc<Client> {
     let principal = sent.principal.clone();
@@ -275,7 +301,7 @@ fn client_of(sent: &Sent, session: Option<&Arc<Session>>) -> Arc<Client> {
         None => Arc::new(Client {
             principal,
             scope: Scope::Stateless,
-            version: ProtocolVersion::V2025_03_26,
+            version: version_of(None),
             capabilities: Raw::literal("{}"),
             info: None,
             outbox: None,
@@ -287,6 +313,7 @@ fn client_of(sent: &Sent, session: Option<&Arc<Session>>) -> Arc<Client> {
 struct LegacyVoice {
     asked: Asked,
     session: Option<Arc<Session>>,
+    operation: Operation,
 }
 
 impl Voice for LegacyVoice {
@@ -305,6 +332,7 @@ impl Voice for LegacyVoice {
     }
 
     fn answer(&mut self, answer: Result<Answer, ProxyError>) -> Option<(StatusCode, Text)> {
+        self.operation.called(&answer);
         answer_text(&self.asked, answer)
     }
 }

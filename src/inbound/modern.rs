@@ -11,6 +11,7 @@ use super::era::Spoken;
 use super::exchange::{Asked, Context, Running};
 use super::fault::Fault;
 use super::modern_check::{self, Declared};
+use super::operation::Operation;
 use super::parked::{ParkedId, Resumed};
 use super::request_state::{self, State};
 use super::stream::{self, Asking, Held, Voice};
@@ -40,9 +41,19 @@ impl Endpoint {
                 return reply::error(StatusCode::BAD_REQUEST, None, &fault.named(&sent.request_id));
             }
         };
-        match self.modern_request(&sent, &request).await {
-            Ok(response) => response,
+        let mut operation = Operation::begin(&self, &sent, &request, ProtocolVersion::MODERN_LATEST);
+        match self.modern_request(&sent, &request, &operation).await {
+            Ok(Ready::Response(response)) => {
+                operation.answered();
+                response
+            }
+            Ok(Ready::Running(running, mut voice)) => {
+                voice.operation = Some(operation);
+                let held = Held::by_client(&running.cancel);
+                stream::respond(&self, running, *voice, held, None).await
+            }
             Err(fault) => {
+                operation.refused(&fault);
                 let status = fault.status(Spoken::Modern);
                 reply::error(status, Some(&request.id), &fault.named(&sent.request_id))
             }
@@ -53,20 +64,23 @@ impl Endpoint {
         self: &Arc<Self>,
         sent: &Sent,
         request: &Request,
-    ) -> Result<Response<Body>, Fault> {
+        operation: &Operation,
+    ) -> Result<Ready, Fault> {
         let declared = modern_check::declared(&sent.headers, request)?;
         if let Some(kind) = lists::kind_of(request.method) {
             return self
                 .list(sent, request, kind, Spoken::Modern)
-                .map(|text| reply::json(StatusCode::OK, text));
+                .map(|text| Ready::Response(reply::json(StatusCode::OK, text)));
         }
         match request.method {
-            Method::Discover => self.discover(sent, request),
-            Method::Listen => listen::stream(self, sent, request, declared).await,
+            Method::Discover => self.discover(sent, request).map(Ready::Response),
+            Method::Listen => listen::stream(self, sent, request, declared)
+                .await
+                .map(Ready::Response),
             Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
-                self.modern_call(sent, request, declared).await
+                self.modern_call(sent, request, &declared, operation)
             }
-            method if legacy::is_forwarded(method) => self.modern_call(sent, request, declared).await,
+            method if legacy::is_forwarded(method) => self.modern_call(sent, request, &declared, operation),
             _ => Err(Fault::method_not_found(
                 &request.method_name.string().unwrap_or_default(),
             )),
@@ -93,12 +107,13 @@ impl Endpoint {
         ))
     }
 
-    async fn modern_call(
+    fn modern_call(
         self: &Arc<Self>,
         sent: &Sent,
         request: &Request,
-        declared: Declared,
-    ) -> Result<Response<Body>, Fault> {
+        declared: &Declared,
+        operation: &Operation,
+    ) -> Result<Ready, Fault> {
         let params = request.params.as_ref();
         let mut gateway = None;
         if request.method == Method::ToolsCall
@@ -112,48 +127,47 @@ impl Endpoint {
                 gateway = Some(route.gateway.clone());
             }
         }
-        let mut voice = ModernVoice {
+        let mut voice = Box::new(ModernVoice {
             endpoint: self.clone(),
             asked: Asked::new(request, sent),
             sent: sent.again(),
             gateway,
             questions: 0,
-        };
+            operation: None,
+        });
         let held_id = params.and_then(|params| params.string("taskId"));
         let sealer = &self.parts.sealer;
         let mut context = Context {
-            client: client_of(sent, &declared),
+            client: client_of(sent, declared),
             log_level: declared.log_level,
             request_state: None,
             task: held_id.and_then(|id| task_id::read(sealer, &sent.principal, &id)),
             cancel: CancellationToken::new(),
             in_flight: None,
+            operation,
         };
         match self.state_of(sent, request)? {
             Some(State::Parked(id)) => match self.resume(sent, request, &id)? {
                 Resumed::Running(running, unsaid, questions) => {
                     voice.questions = questions;
-                    let running = running.with_unsaid(unsaid);
-                    let held = Held::by_client(&running.cancel);
-                    Ok(stream::respond(self, running, voice, held, None).await)
+                    Ok(Ready::Running(running.with_unsaid(unsaid), voice))
                 }
                 Resumed::Asking(id) => {
                     let text = voice
                         .input_required(&id)
                         .ok_or_else(|| Fault::internal("no question could be written"))?;
-                    Ok(reply::json(StatusCode::OK, text))
+                    Ok(Ready::Response(reply::json(StatusCode::OK, text)))
                 }
             },
             state => {
                 if let Some(State::Upstream(raw)) = state {
                     context.request_state = Some(raw);
                 }
-                let held = Held::by_client(&context.cancel);
                 let at_most = self.parts.limits.in_flight_per_user_max;
                 let running = self
                     .start(request.clone(), context)
                     .ok_or_else(|| Fault::too_many_calls(at_most))?;
-                Ok(stream::respond(self, running, voice, held, None).await)
+                Ok(Ready::Running(running, voice))
             }
         }
     }
@@ -202,6 +216,14 @@ fn client_of(sent: &Sent, declared: &Declared) -> Arc<Client> {
     })
 }
 
+/// What a request comes to, as far as it is known without waiting for an upstream.
+enum Ready {
+    /// All of the answer.
+    Response(Response<Body>),
+    /// A call that runs, and how its client reads it.
+    Running(Running, Box<ModernVoice>),
+}
+
 /// How a modern client reads a running call.
 struct ModernVoice {
     endpoint: Arc<Endpoint>,
@@ -211,6 +233,8 @@ struct ModernVoice {
     gateway: Option<GatewayId>,
     /// Questions of this call that were asked in earlier rounds.
     questions: usize,
+    /// Told of the end.
+    operation: Option<Operation>,
 }
 
 impl ModernVoice {
@@ -296,16 +320,20 @@ impl Voice for ModernVoice {
         let user = self.sent.principal.user();
         let parked = self.endpoint.parked.park(user, question, running, self.questions);
         let text = parked.and_then(|id| self.input_required(&id));
-        Asking::Ends(text.unwrap_or_else(|| {
+        let said = text.ok_or_else(|| {
             self.endpoint.parts.metrics.limit_hit("parked_calls");
-            self.failed(Fault::internal(
-                "too many calls wait for answers; try again later",
-            ))
-            .1
-        }))
+            Fault::internal("too many calls wait for answers; try again later")
+        });
+        if let Some(operation) = &mut self.operation {
+            operation.done(&said);
+        }
+        Asking::Ends(said.unwrap_or_else(|fault| self.failed(fault).1))
     }
 
     fn answer(&mut self, answer: Result<Answer, ProxyError>) -> Option<(StatusCode, Text)> {
+        if let Some(operation) = &mut self.operation {
+            operation.called(&answer);
+        }
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Some(self.failed(Fault::of(&error, Spoken::Modern))),

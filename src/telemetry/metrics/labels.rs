@@ -41,6 +41,12 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
+    /// A JSON-RPC error code.
+    #[must_use]
+    pub fn of_code(code: i64) -> Self {
+        Self::Code(i32::try_from(code).unwrap_or(i32::MAX))
+    }
+
     /// Codes beyond these are an upstream's own invention, and there could be any number of them.
     fn known(self) -> Self {
         match self {

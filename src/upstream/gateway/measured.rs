@@ -6,11 +6,10 @@ use super::Gateway;
 use super::carry::Carried;
 use crate::catalog::route::Route;
 use crate::config;
-use crate::exchange::{Answer, CallError};
-use crate::protocol::message::Outcome;
+use crate::exchange::CallError;
 use crate::protocol::method::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
-use crate::telemetry::{ErrorType, Operation, Transport as Network};
+use crate::telemetry::{Operation, Transport as Network};
 
 impl Gateway {
     /// Counts a call as it ended.
@@ -30,7 +29,10 @@ impl Gateway {
         let operation = Operation {
             method: method.as_str(),
             tool: label,
-            error: error_type(carried.as_ref().map(|carried| &carried.answer)),
+            error: match carried {
+                Ok(carried) => carried.answer.error_type(),
+                Err(error) => Some(error.error_type()),
+            },
             transport: match self.config.load().transport {
                 config::Transport::Http { .. } | config::Transport::Sse { .. } => Network::Tcp,
                 config::Transport::Stdio { .. } => Network::Pipe,
@@ -38,26 +40,5 @@ impl Gateway {
             protocol_version: version,
         };
         self.metrics.client_operation(&self.name, operation, took);
-    }
-}
-
-fn error_type(done: Result<&Answer, &CallError>) -> Option<ErrorType> {
-    match done {
-        Ok(answer) => match &answer.response.outcome {
-            Outcome::Error(error) => Some(ErrorType::Code(i32::try_from(error.code).unwrap_or(i32::MAX))),
-            Outcome::Result(result) => {
-                let failed = result.get("isError").and_then(|flag| flag.bool()) == Some(true);
-                failed.then_some(ErrorType::ToolError)
-            }
-        },
-        Err(error) => Some(ErrorType::Cause(match error {
-            CallError::Cancelled => "cancelled",
-            CallError::Unavailable { .. } => "unavailable",
-            CallError::Busy { .. } => "busy",
-            CallError::Timeout { .. } => "timeout",
-            CallError::Stale { .. } => "stale",
-            CallError::Refused { .. } => "refused",
-            CallError::Failed { .. } => "failed",
-        })),
     }
 }
