@@ -6,7 +6,7 @@ CONFIG ?= gateways.toml
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/toolgate
 
-.PHONY: help run deps test lint conformance test-compose
+.PHONY: help run deps test lint conformance test-compose bench
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,3 +33,6 @@ conformance: deps ## the official suite through the gateway, every revision and 
 
 test-compose: ## docker-compose.yml on a real engine
 	tests/compose/run.sh
+
+bench: ## figures against nginx and a bare proxy, into target/bench; QUICK=1 for a first look
+	benches/run.sh

@@ -1,0 +1,291 @@
+//! Puts up what is measured: mock upstreams beside the load generator on one core, proxies alone on the other.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use memchr::memmem;
+
+use crate::caller;
+use crate::http::Connection;
+use crate::process::Process;
+use crate::template::{self, Door, Template};
+use crate::upstream::Era;
+
+/// Where everything runs.
+pub(crate) const PROXY_CORE: usize = 0;
+pub(crate) const LOAD_CORE: usize = 1;
+
+static STARTED: AtomicUsize = AtomicUsize::new(0);
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The key of the one user; proxies that know none pass it on.
+const KEY: &str = "tg_bench_0123456789abcdefghijklmnopqrstuvwxyzABCDEF";
+
+/// The programs.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) own: PathBuf,
+    pub(crate) toolgate: PathBuf,
+    pub(crate) nginx: Option<PathBuf>,
+    /// Another MCP proxy to be measured beside: its command, in which `{url}` and `{port}` are filled in.
+    pub(crate) peer: Option<String>,
+    /// Configurations and logs go here.
+    pub(crate) out: PathBuf,
+}
+
+/// Mock upstreams: one process that stands for several gateways.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    pub(crate) names: Vec<String>,
+    tools: usize,
+}
+
+/// Something that answers MCP at an address; without a process it is the upstream itself.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) name: &'static str,
+    pub(crate) process: Option<Process>,
+    pub(crate) address: SocketAddr,
+    pub(crate) path: &'static str,
+}
+
+impl Target {
+    pub(crate) fn door(&self) -> Door {
+        Door {
+            path: self.path,
+            key: KEY.to_owned(),
+        }
+    }
+}
+
+impl Programs {
+    pub(crate) fn upstreams(
+        &self,
+        name: &str,
+        era: Era,
+        tools: usize,
+        gateways: usize,
+    ) -> Result<Upstreams, String> {
+        let era = if era == Era::Modern { "modern" } else { "legacy" };
+        let words = ["upstream", name, era, &tools.to_string(), &gateways.to_string()];
+        let mut process = self.start(&format!("upstream-{name}"), LOAD_CORE, &self.own, &words)?;
+        let address = process.listening()?.parse().map_err(|_| "bad address")?;
+        let names = (0..gateways).map(|index| format!("{name}{index}")).collect();
+        Ok(Upstreams {
+            process,
+            address,
+            names,
+            tools,
+        })
+    }
+
+    pub(crate) fn bare(&self, to: &Upstreams) -> Result<Target, String> {
+        let mut process = self.start("bare", PROXY_CORE, &self.own, &["bare", &to.address.to_string()])?;
+        let address = process.listening()?.parse().map_err(|_| "bad address")?;
+        Ok(Target {
+            name: "bare",
+            process: Some(process),
+            address,
+            path: "/mcp",
+        })
+    }
+
+    /// Starts nginx as a plain reverse proxy: one worker, kept-alive connections to the upstream, no log, no buffering
+    /// of answers (streams must not be held back), and buffers as large as serve it best here.
+    pub(crate) fn nginx(&self, to: &Upstreams) -> Result<Option<Target>, String> {
+        let Some(nginx) = &self.nginx else {
+            return Ok(None);
+        };
+        let address = free_address()?;
+        let dir = self.out.join("nginx");
+        fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
+        let conf = dir.join("nginx.conf");
+        let text = NGINX_CONF
+            .replace("{dir}", &dir.display().to_string())
+            .replace("{listen}", &address.to_string())
+            .replace("{upstream}", &to.address.to_string());
+        fs::write(&conf, text).map_err(|error| error.to_string())?;
+        let (conf, dir) = (conf.display().to_string(), format!("{}/", dir.display()));
+        let words = ["-p", dir.as_str(), "-c", conf.as_str(), "-e", "stderr"];
+        let mut process = self.start("nginx", PROXY_CORE, nginx, &words)?;
+        await_port(&mut process, address)?;
+        process.find_children();
+        Ok(Some(Target {
+            name: "nginx",
+            process: Some(process),
+            address,
+            path: "/mcp",
+        }))
+    }
+
+    /// Starts Toolgate with keys, fifty permitted patterns and metrics; waits until it offers every tool.
+    pub(crate) async fn toolgate(&self, to: &[&Upstreams]) -> Result<Target, String> {
+        let mut text = TOOLGATE_CONF.replace("{key}", KEY);
+        let mut patterns: Vec<String> = (0..45).map(|index| format!("\"other_{index:02}_*\"")).collect();
+        patterns.extend(
+            ["*_echo", "*_blob", "*_progress", "*_sleep", "*_tool_*"].map(|glob| format!("\"{glob}\"")),
+        );
+        text = text.replace("{permitted}", &patterns.join(", "));
+        let mut tools = 0;
+        for upstreams in to {
+            for (index, name) in upstreams.names.iter().enumerate() {
+                let url = format!("http://{}/{index}/mcp", upstreams.address);
+                let _ = write!(
+                    text,
+                    "\n[gateways.{name}]\nurl = \"{url}\"\nin_flight_max = 4096\n"
+                );
+                tools += upstreams.tools;
+            }
+        }
+        // A file of its own: Toolgate takes up changes of its configuration.
+        let conf = self.out.join(format!(
+            "toolgate-{}.toml",
+            STARTED.fetch_add(1, Ordering::Relaxed)
+        ));
+        fs::write(&conf, text).map_err(|error| error.to_string())?;
+        let conf = conf.display().to_string();
+        let words = ["serve", "--config", &conf, "--listen", "127.0.0.1:0"];
+        let mut process = self.start("toolgate", PROXY_CORE, &self.toolgate, &words)?;
+        let url = process.listening()?;
+        let address = url.trim_start_matches("http://").trim_end_matches("/mcp");
+        let address = address.parse().map_err(|_| format!("bad address {url}"))?;
+        let mut target = Target {
+            name: "toolgate",
+            process: None,
+            address,
+            path: "/mcp",
+        };
+        await_tools(&target, tools).await?;
+        target.process = Some(process);
+        Ok(target)
+    }
+
+    /// Starts the other MCP proxy, if one was given.
+    pub(crate) fn peer(&self, to: &Upstreams) -> Result<Option<Target>, String> {
+        let Some(command) = &self.peer else {
+            return Ok(None);
+        };
+        let address = free_address()?;
+        let words: Vec<String> = command
+            .split_whitespace()
+            .map(|word| {
+                word.replace("{url}", &format!("http://{}/mcp", to.address))
+                    .replace("{port}", &address.port().to_string())
+            })
+            .collect();
+        let (program, words) = words.split_first().ok_or("the peer's command is empty")?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut process = self.start("peer", PROXY_CORE, Path::new(program), &words)?;
+        await_port(&mut process, address)?;
+        Ok(Some(Target {
+            name: "peer",
+            process: Some(process),
+            address,
+            path: "/mcp",
+        }))
+    }
+
+    fn start(&self, name: &str, core: usize, program: &Path, words: &[&str]) -> Result<Process, String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Process::start(name, core, program, &words, &self.out.join(format!("{name}.log")))
+    }
+}
+
+impl Upstreams {
+    /// The upstream without anything before it.
+    pub(crate) fn direct(&self) -> Target {
+        Target {
+            name: "direct",
+            process: None,
+            address: self.address,
+            path: "/mcp",
+        }
+    }
+}
+
+const NGINX_CONF: &str = "\
+daemon off;
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log stderr error;
+events { worker_connections 8192; }
+http {
+    access_log off;
+    keepalive_requests 100000000;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    upstream mcp { server {upstream}; keepalive 1024; keepalive_requests 100000000; }
+    server {
+        listen {listen} backlog=4096;
+        location / {
+            proxy_pass http://mcp;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_buffering off;
+            proxy_buffer_size 64k;
+            proxy_buffers 8 64k;
+            proxy_read_timeout 60s;
+        }
+    }
+}
+";
+
+const TOOLGATE_CONF: &str = "\
+[auth]
+keys = [{ user = \"bench\", key = \"{key}\" }]
+
+[tools]
+permitted = [{permitted}]
+
+[limits]
+in_flight_max = 8192
+in_flight_per_user_max = 8192
+sessions_per_user_max = 100000
+sessions_max = 100000
+page_items_max = 10000
+";
+
+/// Takes a free port. Somebody else could take it in between; then the start fails, loudly.
+fn free_address() -> Result<SocketAddr, String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    listener.local_addr().map_err(|error| error.to_string())
+}
+
+fn await_port(process: &mut Process, address: SocketAddr) -> Result<(), String> {
+    let deadline = Instant::now() + READY_TIMEOUT;
+    while std::net::TcpStream::connect(address).is_err() {
+        if Instant::now() > deadline || !process.is_alive() {
+            return Err(format!("nothing answers at {address}; see its log"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+async fn await_tools(target: &Target, tools: usize) -> Result<(), String> {
+    let deadline = Instant::now() + READY_TIMEOUT;
+    let door = target.door();
+    let mut connection = Connection::open(target.address).await?;
+    let session = caller::initialize(&mut connection, &door).await?;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let mut request = Template::new(&template::legacy(&door, Some(&session), body));
+    loop {
+        let answer = connection.exchange(request.numbered(0)).await?;
+        let found = memmem::find_iter(answer.body, br#"{"name":""#).count();
+        if found == tools {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("toolgate offers {found} of {tools} tools; see its log"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
