@@ -121,7 +121,9 @@ try {
   await client.post({ jsonrpc: '2.0', method: 'notifications/initialized' });
   const { tools, prompts, resources } = await listed(client);
   const attempt = async (what, work) => { try { await work(); } catch (error) { console.error(`${scenario}: ${what}: ${error.message}`); } };
-  for (const { name, arguments: given } of context.toolCalls ?? calls[scenario] ?? tools.map(({ name }) => ({ name, arguments: {} }))) {
+  // `json_schema_echo` wants back the schema that it listed, keyword by keyword.
+  const each = tools.map(({ name, inputSchema }) => ({ name, arguments: name === 'json_schema_echo' ? { schema: inputSchema } : {} }));
+  for (const { name, arguments: given } of context.toolCalls ?? calls[scenario] ?? each) {
     await attempt(name, () => client.request('tools/call', { name, arguments: given }));
   }
   for (const { name } of prompts) await attempt(name, () => client.request('prompts/get', { name }));

@@ -14,10 +14,10 @@ cli=$deps/suite/node_modules/@modelcontextprotocol/conformance/dist/index.js
 node22=("$deps"/suite/node_modules/node-linux-*/bin/node)
 if [ -x "${node22[0]}" ]; then suite=("${node22[0]}" "$cli"); else suite=(node --import "$shared/fs-glob-shim.mjs" "$cli"); fi
 
-# What is scored and not about authorization, and by which revisions.
+# What is scored and not about authorization, and by which revisions; and the preservation of schemas, which came later.
 declare -A scenarios=(
   [2025-11-25]="initialize tools_call elicitation-sep1034-client-defaults sse-retry"
-  [2026-07-28]="tools_call request-metadata http-standard-headers http-custom-headers http-invalid-tool-headers sep-2322-client-request-state json-schema-ref-no-deref"
+  [2026-07-28]="tools_call request-metadata http-standard-headers http-custom-headers http-invalid-tool-headers sep-2322-client-request-state json-schema-ref-no-deref json-schema-2020-12-preservation"
 )
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
