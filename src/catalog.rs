@@ -131,13 +131,17 @@ impl Catalog {
             let known = state.listings.get(gateway);
             if let Some(listing) = known.and_then(|known| known.listing.as_ref()) {
                 state.claims.prune(gateway, listing);
+                let apps = listing.tools.iter().any(|tool| tool.app.is_some());
                 for kind in Kind::ALL {
                     for item in listing.items(kind) {
                         match state
                             .claims
                             .give(&state.naming, kind, gateway, &item.own, settled)
                         {
-                            Ok(exposed) => builder.add(kind, gateway, item, exposed),
+                            Ok(exposed) => {
+                                let own = state.claims.answers_to_own_name(kind, gateway, &item.own);
+                                builder.add(kind, gateway, item, exposed, own && apps);
+                            }
                             Err(reason) => builder.leave_out(kind, gateway, &item.own, reason),
                         }
                     }

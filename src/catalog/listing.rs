@@ -55,6 +55,8 @@ pub struct Item {
     pub raw: Raw,
     /// Arguments that a modern upstream wants mirrored into headers; tools only.
     pub param_headers: Arc<[ParamHeader]>,
+    /// The `ui://` resource that shows its results (MCP Apps, `_meta.ui.resourceUri`); tools only.
+    pub app: Option<Raw>,
     /// Whether calling it twice does no more than calling it once (`readOnlyHint` or `idempotentHint`); tools only.
     pub repeatable: bool,
 }
@@ -97,7 +99,7 @@ impl Item {
         if own.len() > name_max || raw.as_bytes().len() > LIST_ITEM_BYTES_MAX {
             return Err(ItemError::TooLarge(own.chars().take(64).collect()));
         }
-        let (mut headers, mut repeatable) = (Vec::new(), false);
+        let (mut headers, mut repeatable, mut app) = (Vec::new(), false, None);
         if kind == Kind::Tool {
             let schema = members
                 .get("inputSchema")
@@ -107,6 +109,9 @@ impl Item {
                 name: own.clone(),
                 source,
             })?;
+            app = members
+                .object("_meta")
+                .and_then(|meta| meta.object("ui")?.get("resourceUri"));
             let hint = |key| {
                 members
                     .object("annotations")
@@ -118,6 +123,7 @@ impl Item {
             own: own.into(),
             raw,
             param_headers: headers.into(),
+            app,
             repeatable,
         })
     }

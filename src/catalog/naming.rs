@@ -150,6 +150,8 @@ struct Owner {
 pub(super) struct Claims {
     by_owner: HashMap<Owner, Arc<str>>,
     by_name: HashMap<(Kind, Arc<str>), Owner>,
+    /// Who was first to list an own name.
+    own_names: HashMap<(Kind, Arc<str>), Owner>,
 }
 
 impl Claims {
@@ -178,11 +180,22 @@ impl Claims {
             if let std::collections::hash_map::Entry::Vacant(free) = self.by_name.entry((kind, name.clone()))
             {
                 free.insert(owner.clone());
+                // A gateway's own name, too, is good for whoever claimed it first: pages of MCP Apps call by it.
+                self.own_names
+                    .entry((kind, own.clone()))
+                    .or_insert_with(|| owner.clone());
                 self.by_owner.insert(owner, name.clone());
                 return Ok(name);
             }
         }
         Err(Unnamed::Taken)
+    }
+
+    /// Tells whether a gateway's own name leads to it when no exposed name is spelt like that.
+    pub(super) fn answers_to_own_name(&self, kind: Kind, gateway: &GatewayId, own: &Arc<str>) -> bool {
+        self.own_names
+            .get(&(kind, own.clone()))
+            .is_some_and(|owner| owner.gateway == *gateway)
     }
 
     /// Gives up everything that a gateway holds.
@@ -208,5 +221,6 @@ impl Claims {
     fn keep(&mut self, keep: impl Fn(&Owner) -> bool) {
         self.by_owner.retain(|owner, _| keep(owner));
         self.by_name.retain(|_, owner| keep(owner));
+        self.own_names.retain(|_, owner| keep(owner));
     }
 }

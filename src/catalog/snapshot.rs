@@ -56,6 +56,8 @@ pub struct Part {
 struct List {
     entries: Vec<Entry>,
     by_name: HashMap<Arc<str>, usize>,
+    /// For the pages of MCP Apps, which call tools by the names that their server gave them.
+    by_own_name: HashMap<Arc<str>, usize>,
 }
 
 /// What is offered at one moment.
@@ -94,7 +96,12 @@ impl Snapshot {
     pub fn resolve(&self, kind: Kind, exposed: &str) -> Option<&Arc<Route>> {
         let list = self.list(kind);
         list.entries
-            .get(*list.by_name.get(exposed)?)
+            .get(
+                *list
+                    .by_name
+                    .get(exposed)
+                    .or_else(|| list.by_own_name.get(exposed))?,
+            )
             .map(|entry| &entry.route)
     }
 
@@ -242,7 +249,15 @@ impl Builder {
         }
     }
 
-    pub(super) fn add(&mut self, kind: Kind, gateway: &GatewayId, item: &Item, exposed: Arc<str>) {
+    /// Adds an entry; `by_own_name`: a gateway's own name leads to it where no exposed name is spelt like that.
+    pub(super) fn add(
+        &mut self,
+        kind: Kind,
+        gateway: &GatewayId,
+        item: &Item,
+        exposed: Arc<str>,
+        by_own_name: bool,
+    ) {
         if kind == Kind::Template {
             self.snapshot
                 .matchers
@@ -274,6 +289,9 @@ impl Builder {
             route: Arc::new(route),
             raw,
         });
+        if by_own_name && *item.own != *exposed {
+            list.by_own_name.insert(item.own.clone(), index);
+        }
         list.by_name.insert(exposed, index);
     }
 
@@ -287,6 +305,7 @@ impl Builder {
     }
 
     pub(super) fn finish_gateway(&mut self, gateway: &GatewayId, listing: &Listing) {
+        self.expose_apps(gateway);
         self.snapshot.parts.push(Part {
             gateway: gateway.clone(),
             completions: listing.completions,
@@ -311,6 +330,32 @@ impl Builder {
         let section = format!("# {gateway}\n{text}\n\n");
         if self.instructions.chars().count() + section.chars().count() <= INSTRUCTIONS_CHARS_MAX {
             self.instructions.push_str(&section);
+        }
+    }
+
+    /// Lets tools point to their `ui://` resources by the URIs that clients know.
+    fn expose_apps(&mut self, gateway: &GatewayId) {
+        let Some(mapped) = self.snapshot.mapped_uris.get(gateway) else {
+            return;
+        };
+        for entry in self
+            .snapshot
+            .tools
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.route.gateway == *gateway)
+        {
+            let ui = entry
+                .raw
+                .object()
+                .ok()
+                .and_then(|tool| tool.object("_meta")?.object("ui")?.get("resourceUri"));
+            let Some(uri) = ui else { continue };
+            if let Some(exposed) = uri.string().and_then(|own| mapped.get(&*own)) {
+                let mut splice = Splice::new(entry.raw.as_bytes());
+                splice.replace(&uri, &Raw::from(&**exposed));
+                entry.raw = Raw::parse(&splice.done()).unwrap_or_else(|_| entry.raw.clone());
+            }
         }
     }
 

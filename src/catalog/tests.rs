@@ -201,6 +201,62 @@ fn uris_are_mapped_only_where_they_collide() {
     );
 }
 
+fn app(name: &str, uri: &str) -> Item {
+    let text = format!(
+        r#"{{"name":"{name}","inputSchema":{{"type":"object"}},"_meta":{{"ui":{{"resourceUri":"{uri}","csp":{{}}}}}}}}"#
+    );
+    Item::read(Kind::Tool, Raw::parse(&Bytes::from(text)).unwrap()).unwrap()
+}
+
+#[test]
+fn an_app_finds_its_page_and_its_tools() {
+    let catalog = catalog(&["a", "b"], Prefix::Always, Names::Portable);
+    let with_app = |tools: &[&str]| {
+        let mut listing = Listing {
+            tools: vec![app("show", "ui://x")],
+            ..resources(&["ui://x"])
+        };
+        listing.tools.extend(tools.iter().map(|name| tool(name)));
+        listing
+    };
+    catalog.publish(&id("a"), with_app(&["save"]));
+    catalog.publish(&id("b"), with_app(&["save", "load"]));
+    let snapshot = catalog.snapshot();
+    let of = |name: &str| {
+        snapshot
+            .resolve(Kind::Tool, name)
+            .map(|route| route.exposed.to_string())
+    };
+    assert_eq!(
+        of("load").as_deref(),
+        Some("b__load"),
+        "the page calls by the name that its server gave"
+    );
+    assert_eq!(
+        of("save").as_deref(),
+        Some("a__save"),
+        "and never reaches another server's tool by it later on"
+    );
+    let page = &snapshot.entries(Kind::Tool)[2].raw;
+    assert!(
+        page.as_str().contains(r#""resourceUri":"gw-b+ui://x","csp":{}"#),
+        "{page:?}"
+    );
+    catalog.publish(&id("a"), Listing::default());
+    assert_eq!(
+        catalog.snapshot().resolve(Kind::Tool, "save"),
+        None,
+        "it does not pass on to b"
+    );
+}
+
+#[test]
+fn an_own_name_of_a_gateway_without_apps_is_unknown() {
+    let catalog = catalog(&["a"], Prefix::Always, Names::Portable);
+    catalog.publish(&id("a"), listing(&["save"]));
+    assert_eq!(catalog.snapshot().resolve(Kind::Tool, "save"), None);
+}
+
 #[test]
 fn changes_are_counted_by_list_and_only_when_something_changed() {
     let catalog = catalog(&["a"], Prefix::OnConflict, Names::Portable);

@@ -121,8 +121,9 @@ try {
   await client.post({ jsonrpc: '2.0', method: 'notifications/initialized' });
   const { tools, prompts, resources } = await listed(client);
   const attempt = async (what, work) => { try { await work(); } catch (error) { console.error(`${scenario}: ${what}: ${error.message}`); } };
-  // `json_schema_echo` wants back the schema that it listed, keyword by keyword.
-  const each = tools.map(({ name, inputSchema }) => ({ name, arguments: name === 'json_schema_echo' ? { schema: inputSchema } : {} }));
+  // `json_schema_echo` wants back the schema of the other tool, keyword by keyword.
+  const schema = tools.find(({ name }) => name !== 'json_schema_echo')?.inputSchema;
+  const each = tools.map(({ name }) => ({ name, arguments: name === 'json_schema_echo' ? { schema } : {} }));
   for (const { name, arguments: given } of context.toolCalls ?? calls[scenario] ?? each) {
     await attempt(name, () => client.request('tools/call', { name, arguments: given }));
   }
