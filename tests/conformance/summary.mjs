@@ -26,7 +26,7 @@ console.log(`conformance: ${label}: ${scenarios.passed} of ${scenarios.run} scen
 if (!ok) {
   for (const f of faults) console.log(`  not expected: ${f}`);
   const text = readFileSync(log, 'utf8');
-  for (const line of text.replace(/\x1b\[\d+m/g, "").split("\n").filter((l) => /stale|unexpected|baseline|^\s+~|^Error/i.test(l)).slice(0, 40)) console.log(`  suite: ${line}`);
+  for (const line of text.replace(/\x1b\[\d+m/g, "").split("\n").filter((l) => /stale|unexpected|baseline|^\s+\S (?=\S+$)|^Error/i.test(l)).slice(0, 40)) console.log(`  suite: ${line}`);
   if (scenarios.run === 0) console.log(text.split('\n').slice(-40).map((l) => `  suite: ${l}`).join('\n'));
 }
 process.exit(ok ? 0 : 1);

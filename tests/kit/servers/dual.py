@@ -6,11 +6,13 @@ Its tools make visible what passes unseen elsewhere: whether a cancellation arri
 and which era and version the call was spoken in.
 """
 
+import contextlib
 import sys
 import warnings
 from typing import Annotated
 
 import anyio
+from mcp.server.lowlevel import NotificationOptions
 from mcp.server.mcpserver import Context, Elicit, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import Resolve
@@ -18,7 +20,24 @@ from mcp_types import Completion
 from pydantic import BaseModel
 
 warnings.simplefilter("ignore")
-server = MCPServer("dual", instructions="Dual-era test server.")
+sessions = set()  # legacy sessions that have asked for the tools: those hear of new ones
+
+
+class Dual(MCPServer):
+    """Says in both eras that its list of tools may change; the SDK on its own says so in the modern one only."""
+
+    def __init__(self):
+        super().__init__("dual", instructions="Dual-era test server.")
+        options = self._lowlevel_server.create_initialization_options
+        changing = NotificationOptions(tools_changed=True)
+        self._lowlevel_server.create_initialization_options = lambda: options(changing)
+
+    async def _handle_list_tools(self, ctx, params):
+        sessions.add(ctx.session)
+        return await super()._handle_list_tools(ctx, params)
+
+
+server = Dual()
 kept = {}  # session id of the transport -> what that session asked to keep
 fates = {}  # call id -> "running" | "cancelled" | "done"
 
@@ -97,6 +116,21 @@ async def dual_say(level: str, text: str, ctx: Context) -> str:
     """Sends one log message."""
     await ctx.log(level, text, logger_name="dual")
     return "said"
+
+
+@server.tool()
+async def dual_grow(name: str, ctx: Context) -> str:
+    """Adds a tool of that name and announces it in both eras."""
+
+    async def grown() -> str:
+        return name
+
+    server.add_tool(grown, name=name, description="Was not there from the start.")
+    await ctx.notify_tools_changed()
+    for session in list(sessions):
+        with contextlib.suppress(Exception):  # one that is gone, or that has no way to be told
+            await session.send_tool_list_changed()
+    return "grown"
 
 
 class Answer(BaseModel):
