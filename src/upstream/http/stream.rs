@@ -39,6 +39,11 @@ impl EventStream {
         }
     }
 
+    /// Waits longer for bytes, where a person may have to answer before the upstream goes on.
+    pub(super) fn wait_at_least(&mut self, idle: Duration) {
+        self.idle = self.idle.max(idle);
+    }
+
     /// Returns the next event; `None` when the upstream closed the stream.
     pub(in crate::upstream) async fn next_event(&mut self) -> Result<Option<Event>, Fault> {
         loop {
