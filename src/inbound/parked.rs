@@ -3,6 +3,7 @@
 //! Round-Trip Requests"). A client that never returns frees everything: the call is cancelled upstream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -10,7 +11,7 @@ use super::exchange::Running;
 use crate::clock::{self, Instant};
 use crate::exchange::{Event, Question};
 use crate::ids::UserId;
-use crate::limits::{PARKED_CALLS_MAX, QUESTION_TIMEOUT};
+use crate::limits::PARKED_CALLS_MAX;
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::Notification;
 use crate::protocol::method::Method;
@@ -133,13 +134,13 @@ impl Parked {
     }
 
     /// Cancels calls whose client did not come back, and forgets those whose upstream gave up.
-    pub(super) fn sweep(&self) {
+    pub(super) fn sweep(&self, question_timeout: Duration) {
         self.0.retain(|_, waiting| {
             let wanted = waiting
                 .open
                 .iter()
                 .any(|(_, question)| !question.reply.is_closed());
-            let keep = wanted && waiting.since.elapsed() < QUESTION_TIMEOUT;
+            let keep = wanted && waiting.since.elapsed() < question_timeout;
             if !keep {
                 waiting.running.cancel.cancel();
             }

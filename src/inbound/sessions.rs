@@ -164,6 +164,6 @@ pub(super) async fn sweep(endpoint: Weak<Endpoint>) {
             return;
         };
         endpoint.sessions.sweep();
-        endpoint.parked.sweep();
+        endpoint.parked.sweep(endpoint.parts.limits.question_timeout);
     }
 }
