@@ -95,7 +95,7 @@ impl Modern {
                 Some(response) => response,
                 None => return Err(Fault::NotAMessage("not a response to the request".to_owned())),
             },
-            Reply::Events(stream) => self.read_stream(stream, call, incoming).await?,
+            Reply::Events(stream) => self.read_stream(stream.of_call(), call, incoming).await?,
             Reply::Accepted => return Err(Fault::NotAMessage("nothing came back".to_owned())),
             Reply::Refused(refusal) => refused(refusal)?,
         };

@@ -21,8 +21,6 @@ pub(super) struct Replies<'a> {
     session: &'a Arc<Session>,
     state: State,
     failures: u32,
-    /// How long nothing need arrive.
-    patience: Duration,
 }
 
 enum State {
@@ -37,19 +35,12 @@ enum State {
 }
 
 impl<'a> Replies<'a> {
-    pub(super) fn new(
-        link: &'a Link,
-        session: &'a Arc<Session>,
-        mut stream: Box<EventStream>,
-        patience: Duration,
-    ) -> Self {
-        stream.wait_at_least(patience);
+    pub(super) fn new(link: &'a Link, session: &'a Arc<Session>, stream: Box<EventStream>) -> Self {
         Self {
             link,
             session,
-            state: State::Open(stream),
+            state: State::Open(stream.of_call()),
             failures: 0,
-            patience,
         }
     }
 
@@ -90,8 +81,7 @@ impl<'a> Replies<'a> {
                         Some(mut stream) => {
                             stream.last_id = Some(std::mem::take(last_id));
                             stream.retry = Some(*wait);
-                            stream.wait_at_least(self.patience);
-                            self.state = State::Open(stream);
+                            self.state = State::Open(stream.of_call());
                         }
                         None if self.failures >= RESUME_FAILURES_MAX => return Err(why.clone()),
                         None => {

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 
 use super::fault::Fault;
 use super::wire::root_cause;
-use crate::limits::STREAM_END_WAIT;
+use crate::limits::{CALL_AGE_MAX, STREAM_END_WAIT};
 use crate::protocol::message::Message;
 use crate::protocol::sse::{Event, Framer};
 use crate::supervisor::Supervisor;
@@ -39,9 +39,11 @@ impl EventStream {
         }
     }
 
-    /// Waits longer for bytes, where a person may have to answer before the upstream goes on.
-    pub(super) fn wait_at_least(&mut self, idle: Duration) {
-        self.idle = self.idle.max(idle);
+    /// Waits as long as a call may take: it has a deadline of its own, and nothing comes while a person has a question
+    /// before them.
+    pub(super) fn of_call(mut self: Box<Self>) -> Box<Self> {
+        self.idle = CALL_AGE_MAX;
+        self
     }
 
     /// Returns the next event; `None` when the upstream closed the stream.
@@ -109,5 +111,26 @@ impl EventStream {
             Some(reason) => format!("; one of its events is no JSON-RPC message: {reason}"),
             None => String::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{QUESTION_TIMEOUT, SSE_IDLE_TIMEOUT};
+
+    fn silent() -> Box<EventStream> {
+        let body = futures_util::stream::pending::<Result<&'static str, std::io::Error>>();
+        let response = http::Response::new(reqwest::Body::wrap_stream(body));
+        Box::new(EventStream::new(response.into(), SSE_IDLE_TIMEOUT, 1_024))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_calls_stream_may_be_silent_for_as_long_as_a_question_waits() {
+        let broken = silent().next_message().await;
+        assert!(matches!(broken, Err(Fault::Broken(_))));
+        let mut stream = silent().of_call();
+        let read = tokio::time::timeout(QUESTION_TIMEOUT, stream.next_message());
+        assert!(read.await.is_err(), "still reading");
     }
 }
