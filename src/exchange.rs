@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::identity::Principal;
 use crate::ids::{GatewayId, SessionId};
 use crate::protocol::error::RpcError;
-use crate::protocol::json::Raw;
+use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::{Notification, Outcome, Request, Response};
 use crate::protocol::meta::LogLevel;
 use crate::protocol::method::Method;
@@ -44,15 +44,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// Tells whether the client declared that it answers such a question (elicitation by its mode, sampling with
+    /// Tells whether the client declared that it answers such a question: a method and its `params` (elicitation by its mode, sampling with
     /// tools by its own sub-capability). An upstream's question that it cannot answer is refused, never passed on.
     #[must_use]
-    pub fn can_answer(&self, question: &Request) -> bool {
+    pub fn can_answer(&self, method: Method, params: Option<&Object>) -> bool {
         let Ok(declared) = self.capabilities.object() else {
             return false;
         };
-        let params = question.params.as_ref();
-        match question.method {
+        match method {
             Method::RootsList => declared.has("roots"),
             Method::SamplingCreateMessage => declared.object("sampling").is_some_and(|sampling| {
                 sampling.has("tools") || !params.is_some_and(|params| params.has("tools"))

@@ -8,6 +8,7 @@ mod cursor;
 mod era;
 mod exchange;
 mod fault;
+mod input_required;
 mod legacy;
 mod listen;
 mod lists;
@@ -50,7 +51,7 @@ use crate::ids::RequestId;
 use crate::limits::BODY_READ_TIMEOUT;
 use crate::protocol::headers::LAST_EVENT_ID;
 use crate::protocol::message::{Message, MessageError};
-use crate::proxy::{Places, Proxy};
+use crate::proxy::Proxy;
 use crate::seal::Sealer;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
@@ -84,8 +85,6 @@ struct Endpoint {
     parts: Parts,
     sessions: Sessions,
     parked: Parked,
-    /// Listen streams of each user.
-    listening: Places,
 }
 
 /// Who sent an HTTP request, and with which headers.
@@ -114,8 +113,7 @@ impl McpService {
         let sessions = Sessions::new(&parts);
         let endpoint = Arc::new(Endpoint {
             sessions,
-            parked: Parked::default(),
-            listening: Places::default(),
+            parked: Parked::new(&parts.metrics),
             parts,
         });
         let weak = Arc::downgrade(&endpoint);

@@ -112,8 +112,6 @@ pub const STREAMS_PER_SESSION_MAX: usize = 8;
 pub const SESSION_IDLE_MAX: Duration = Duration::from_mins(30);
 /// A session, however busy.
 pub const SESSION_AGE_MAX: Duration = Duration::from_hours(24);
-/// What a client says of itself, its capabilities and its `Implementation` object each: kept as long as its session.
-pub const CLIENT_WORDS_BYTES_MAX: usize = 64 * 1024;
 /// Resource subscriptions of one session or listen stream.
 pub const RESOURCE_SUBSCRIPTIONS_MAX: usize = 256;
 
@@ -194,9 +192,6 @@ pub const STREAM_END_WAIT: Duration = Duration::from_secs(1);
 /// The first call of a new upstream session waits this long for the session's GET stream, if its client can be asked
 /// something: what a server sends there before is lost.
 pub const GET_STREAM_WAIT: Duration = Duration::from_millis(300);
-/// Requests of an upstream (pings, what is refused) that are being answered on one session or call at the same time;
-/// what is beyond stays unanswered.
-pub const ANSWERS_AT_ONCE_MAX: usize = 16;
 /// Messages of a call that came on its session's GET stream and wait for the call to read them.
 pub const ASIDES_MAX: usize = 16;
 /// Failed attempts in a row to resume a stream.
@@ -215,9 +210,19 @@ pub const BATCH_MESSAGES_MAX: usize = 64;
 /// A JSON-RPC id that is a string.
 pub const RPC_ID_BYTES_MAX: usize = 256;
 
-/// Calls of modern clients that wait for answers to questions of a legacy upstream, all users together. Each holds one
-/// upstream stream and a few kilobytes.
+/// Calls of modern clients that wait for answers to questions of a legacy upstream, all users together. Each holds its
+/// texts, one upstream stream, and not more than [`PARKED_CALL_BYTES`] around them.
 pub const PARKED_CALLS_MAX: usize = 4_096;
+/// The texts of one parked call: its request, its open questions, and what its upstream said before them. Room for a
+/// sampling request with a picture.
+pub const PARKED_CALL_TEXT_BYTES_MAX: usize = 4 * MIB;
+/// The texts of all parked calls.
+pub const PARKED_TEXT_BYTES_MAX: usize = 512 * MIB;
+/// What a parked call takes beside its texts. Two queues that hold a block of 32 events of 280 bytes each (18 KiB), the
+/// task of the call (about 25 KiB), the connection that its upstream's stream comes over (two buffers of 8 KiB, the
+/// heads, a task), and what the allocator loses between them: 106 KiB in a build without optimisation. A test holds
+/// 1,000 calls against this bound.
+pub const PARKED_CALL_BYTES: usize = 256 * 1024;
 /// Sealed `requestState` that a client hands back, upstream's own state included.
 pub const REQUEST_STATE_BYTES_MAX: usize = 64 * 1024;
 /// Sealed `requestState` and cursors are refused when older than this.
@@ -275,6 +280,10 @@ const _: () = assert!(
 const _: () = assert!(
     IN_FLIGHT_PER_USER_MAX < IN_FLIGHT_MAX,
     "one user cannot take every place"
+);
+const _: () = assert!(
+    IN_FLIGHT_PER_USER_MAX * PARKED_CALL_TEXT_BYTES_MAX < PARKED_TEXT_BYTES_MAX,
+    "one user's parked calls leave room for others"
 );
 const _: () = assert!(
     RECONNECT_BACKOFF_MIN.as_millis() < RECONNECT_BACKOFF_MAX.as_millis(),

@@ -16,7 +16,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
 
 use super::query::bad;
 use super::{Caller, Name, Parts, answer, exact_ms, fault};
@@ -31,7 +30,6 @@ use crate::protocol::message::{self, Message, Notification, Request, RpcId};
 use crate::protocol::meta::{LogLevel, PROGRESS_TOKEN};
 use crate::protocol::version::ProtocolVersion;
 use crate::proxy::ProxyError;
-use crate::telemetry;
 use crate::web::{Problem, read_body};
 
 /// Log messages are wanted from here on.
@@ -145,7 +143,7 @@ async fn call(
         task: None,
         cancel,
         events,
-        traceparent: telemetry::outgoing(&Span::current(), None).map(|context| context.to_string()),
+        traceparent: None,
     }));
     let outcome = loop {
         tokio::select! {

@@ -107,7 +107,7 @@ impl Endpoint {
             Ok(running) => {
                 let answer = exchange::answer_alone(running).await;
                 operation.called(&answer);
-                answer_text(&asked, answer).map(|(_, text)| text)
+                answer_text(&asked, answer, ProtocolVersion::V2025_03_26).map(|(_, text)| text)
             }
             Err(fault) => {
                 operation.refused(&fault);

@@ -7,17 +7,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::fault::Fault;
 use super::operation::Operation;
 use super::session::InFlight;
 use super::{Endpoint, Sent};
-use crate::exchange::{Answer, Call, CallError, Client, Event, Task};
-use crate::ids::UserId;
+use crate::exchange::{Answer, Call, Client, Event, Task};
 use crate::limits::STREAM_QUEUE_EVENTS_MAX;
 use crate::protocol::json::Raw;
 use crate::protocol::message::{Notification, Request};
 use crate::protocol::meta::LogLevel;
-use crate::proxy::{Place, ProxyError};
+use crate::proxy::ProxyError;
 
 /// A call that is running: its events, then its answer.
 #[derive(Debug)]
@@ -49,18 +47,14 @@ pub(super) struct Context<'a> {
 }
 
 impl Endpoint {
-    /// Takes a place of a user, for what keeps an upstream busy.
-    pub(super) fn place(&self, user: &UserId) -> Result<Place, Fault> {
+    /// Starts a call; `None` when the user has as many in flight as may be.
+    pub(super) fn start(&self, request: Request, context: Context<'_>) -> Option<Running> {
+        let places = self.parts.proxy.places();
         let at_most = self.parts.limits.in_flight_per_user_max;
-        self.parts.proxy.places().take(user, at_most).ok_or_else(|| {
+        let Some(place) = places.take(context.client.principal.user(), at_most) else {
             self.parts.metrics.limit_hit("in_flight_per_user");
-            Fault::too_many_calls(at_most)
-        })
-    }
-
-    /// Starts a call, unless the user has as many in flight as may be.
-    pub(super) fn start(&self, request: Request, context: Context<'_>) -> Result<Running, Fault> {
-        let place = self.place(context.client.principal.user())?;
+            return None;
+        };
         let (events_out, events) = mpsc::channel(STREAM_QUEUE_EVENTS_MAX);
         let (answer_out, answer) = oneshot::channel();
         let cancel = context.cancel.clone();
@@ -83,7 +77,7 @@ impl Endpoint {
             let _ = answer_out.send(outcome);
         };
         self.parts.supervisor.spawn("call", work.instrument(span));
-        Ok(Running {
+        Some(Running {
             unsaid: VecDeque::new(),
             events,
             answer,
@@ -112,15 +106,8 @@ impl Running {
         if let Some(event) = self.events.recv().await {
             return Step::Event(event);
         }
-        let lost = |()| {
-            if self.cancel.is_cancelled() {
-                ProxyError::Call(CallError::Cancelled)
-            } else {
-                ProxyError::Lost
-            }
-        };
-        let answer = (&mut self.answer).await.map_err(|_| ());
-        Step::Answer(answer.map_err(lost).flatten())
+        let lost = || Err(ProxyError::Call(crate::exchange::CallError::Cancelled));
+        Step::Answer((&mut self.answer).await.unwrap_or_else(|_| lost()))
     }
 
     /// Returns what is ready already.

@@ -80,16 +80,29 @@ impl Fault {
         .with("requested", requested)
     }
 
+    /// The call needs what the client did not declare: a `ClientCapabilities` object.
+    pub(super) fn missing_capability(required: Value) -> Self {
+        Self::new(
+            MISSING_CAPABILITY,
+            "The gateway asks for what the client did not declare",
+        )
+        .with("requiredCapabilities", required)
+    }
+
+    /// The client will not have a URL visited that its call needs.
+    pub(super) fn not_visited() -> Self {
+        Self::new(
+            INTERNAL_ERROR,
+            "The gateway wants a URL visited before this call, and that was declined",
+        )
+    }
+
     /// A legacy request that needs a session and names none.
     pub(super) fn no_session() -> Self {
-        let fault = Self::new(
+        Self::new(
             BAD_REQUEST_LEGACY,
             "Bad request: an Mcp-Session-Id is required; initialize first",
-        );
-        Self {
-            status: Some(StatusCode::BAD_REQUEST),
-            ..fault
-        }
+        )
     }
 
     /// A session that is not there, or not this caller's.
@@ -105,14 +118,6 @@ impl Fault {
         Self::new(
             INTERNAL_ERROR,
             format!("Too many calls at once: at most {at_most} for one user; try again"),
-        )
-    }
-
-    /// As many listen streams of this user as may be are open.
-    pub(super) fn too_many_streams(at_most: usize) -> Self {
-        Self::new(
-            INTERNAL_ERROR,
-            format!("Too many streams at once: at most {at_most} for one user; close some"),
         )
     }
 
@@ -139,7 +144,6 @@ impl Fault {
                 Self::new(INVALID_PARAMS, format!("Invalid params: {reason}"))
             }
             ProxyError::UnknownMethod => Self::new(METHOD_NOT_FOUND, "Method not found"),
-            ProxyError::Lost => Self::internal(&error.to_string()),
             ProxyError::Call(CallError::Cancelled) => Self::new(INTERNAL_ERROR, "Cancelled"),
             ProxyError::Call(error) => {
                 let fault = Self::new(INTERNAL_ERROR, error.to_string());
@@ -253,7 +257,6 @@ mod tests {
             (ProxyError::UnknownTask, -32602, 200, -32602, 200),
             (ProxyError::InvalidParams("no"), -32602, 200, -32602, 200),
             (ProxyError::UnknownMethod, -32601, 200, -32601, 404),
-            (ProxyError::Lost, -32603, 200, -32603, 200),
             (call(CallError::Cancelled), -32603, 200, -32603, 200),
             (
                 call(CallError::Busy {

@@ -13,12 +13,12 @@ use super::fault::Fault;
 use super::operation::Operation;
 use super::session::Session;
 use super::stream::{self, Asking, Held, Voice};
-use super::{Endpoint, Sent, Text, capabilities, lists, render, reply};
+use super::{Endpoint, Sent, Text, capabilities, input_required, lists, render, reply};
 use crate::exchange::{Answer, CallError, Client, Question, Scope};
-use crate::limits::CLIENT_WORDS_BYTES_MAX;
+use crate::protocol::error::URL_ELICITATION_REQUIRED;
 use crate::protocol::headers;
 use crate::protocol::json::Raw;
-use crate::protocol::message::{self, Message, Notification, Request, RpcId};
+use crate::protocol::message::{self, Message, Notification, Outcome, Request, RpcId};
 use crate::protocol::meta::LogLevel;
 use crate::protocol::method::Method;
 use crate::protocol::version::ProtocolVersion;
@@ -87,17 +87,16 @@ impl Endpoint {
             ));
         }
         let object = |key| {
-            let given = params.and_then(|params| params.get(key));
-            let given = given.filter(|value| value.object().is_ok());
-            given.map(|value| kept(key, &value)).transpose()
+            params
+                .and_then(|params| params.get(key))
+                .filter(|value| value.object().is_ok())
         };
-        let declared = object("capabilities")?.unwrap_or(Raw::literal("{}"));
-        let info = object("clientInfo")?;
+        let declared = object("capabilities").unwrap_or(Raw::literal("{}"));
         let capabilities = capabilities::of_legacy_client(&declared);
         let version = initialized_version(request);
         let session = self
             .sessions
-            .open(&sent.principal, version, capabilities, info)
+            .open(&sent.principal, version, capabilities, object("clientInfo"))
             .map_err(|error| Fault::internal(&error.to_string()))?;
         let view = self.parts.proxy.view(&sent.principal);
         let instructions = view
@@ -175,7 +174,9 @@ impl Endpoint {
             in_flight,
             operation,
         };
+        let at_most = self.parts.limits.in_flight_per_user_max;
         self.start(request, context)
+            .ok_or_else(|| Fault::too_many_calls(at_most))
     }
 
     /// Answers what no upstream is asked for.
@@ -218,7 +219,6 @@ impl Endpoint {
     }
 
     async fn watch(&self, sent: &Sent, session: &Arc<Session>, uri: &str) -> Result<(), Fault> {
-        let _place = self.place(sent.principal.user())?;
         let client = client_of(sent, Some(session));
         let watched = self.parts.proxy.watch_resource(&client, uri).await;
         let route = watched.map_err(|error| Fault::of(&error, Spoken::Legacy))?;
@@ -263,16 +263,6 @@ impl Endpoint {
     }
 }
 
-/// Returns what a client says of itself as it is kept beyond its request: within bounds, and nothing else with it.
-pub(super) fn kept(key: &str, value: &Raw) -> Result<Raw, Fault> {
-    if value.as_bytes().len() > CLIENT_WORDS_BYTES_MAX {
-        return Err(Fault::invalid_params(format!(
-            "Invalid params: `{key}` has more than {CLIENT_WORDS_BYTES_MAX} bytes"
-        )));
-    }
-    Ok(value.detached())
-}
-
 /// Tells whether an upstream answers a method.
 pub(super) fn is_forwarded(method: Method) -> bool {
     matches!(
@@ -300,12 +290,11 @@ fn initialized_version(request: &Request) -> ProtocolVersion {
     ProtocolVersion::negotiate_legacy(&asked.unwrap_or_default())
 }
 
-/// Returns the session's client with the rights that this request came with: another key, or the same one with other
-/// rights by now.
+/// Returns the session's client; with the rights of the key that this request came with, should that be another one.
 fn client_of(sent: &Sent, session: Option<&Arc<Session>>) -> Arc<Client> {
     let principal = sent.principal.clone();
     match session {
-        Some(session) if Arc::ptr_eq(&session.client.principal, &principal) => session.client.clone(),
+        Some(session) if session.client.principal.key() == principal.key() => session.client.clone(),
         Some(session) => Arc::new(Client {
             principal,
             ..(*session.client).clone()
@@ -345,13 +334,31 @@ impl Voice for LegacyVoice {
 
     fn answer(&mut self, answer: Result<Answer, ProxyError>) -> Option<(StatusCode, Text)> {
         self.operation.called(&answer);
-        answer_text(&self.asked, answer)
+        answer_text(&self.asked, answer, version_of(self.session.as_ref()))
     }
 }
 
-/// Writes an answer for a legacy client; `None` for a request that it cancelled.
-pub(super) fn answer_text(asked: &Asked, answer: Result<Answer, ProxyError>) -> Option<(StatusCode, Text)> {
+/// Writes an answer for a legacy client of a revision; `None` for a request that it cancelled.
+pub(super) fn answer_text(
+    asked: &Asked,
+    answer: Result<Answer, ProxyError>,
+    version: ProtocolVersion,
+) -> Option<(StatusCode, Text)> {
+    let must_visit = |answer: &Answer| match &answer.response.outcome {
+        Outcome::Error(error) if error.code == URL_ELICITATION_REQUIRED => Some(error.clone()),
+        _ => None,
+    };
     match answer {
+        Ok(answer)
+            if version < ProtocolVersion::V2025_11_25
+                && let Some(error) = must_visit(&answer) =>
+        {
+            let error = input_required::for_older(&error);
+            Some((
+                StatusCode::OK,
+                message::error_response(Some(&asked.request.id), &error),
+            ))
+        }
         Ok(answer) => Some(render::answer(&asked.request, &answer, Spoken::Legacy, &[])),
         Err(ProxyError::Call(CallError::Cancelled)) => None,
         Err(error) => {

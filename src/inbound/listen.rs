@@ -13,20 +13,18 @@ use tokio::sync::mpsc;
 
 use super::fault::Fault;
 use super::modern_check::Declared;
-use super::notices::{ListChanges, concerns};
-use super::{Endpoint, Sent, Text, legacy, reply, sessions};
+use super::notices::{ListChanges, with_uri};
+use super::{Endpoint, Sent, Text, reply, sessions};
 use crate::catalog::route::Route;
-use crate::clock;
 use crate::exchange::{Client, Outbox, Scope};
 use crate::limits::{KEEP_ALIVE_INTERVAL, RESOURCE_SUBSCRIPTIONS_MAX, STREAM_QUEUE_EVENTS_MAX};
 use crate::protocol::json::{Object, Raw};
-use crate::protocol::message::{self, Notification, Request, RpcId};
+use crate::protocol::message::{self, Message, Notification, Request, RpcId};
 use crate::protocol::meta;
 use crate::protocol::method::Method;
 use crate::protocol::splice::Splice;
 use crate::protocol::sse;
 use crate::protocol::version::ProtocolVersion;
-use crate::proxy::Place;
 use crate::telemetry::Counted;
 
 /// Which changes of lists a filter may ask for.
@@ -50,12 +48,6 @@ pub(super) async fn stream(
     let filter =
         filter.ok_or_else(|| Fault::invalid_params("Invalid params: `notifications` must be an object"))?;
     let uris = subscriptions(&filter)?;
-    let (limits, user) = (&endpoint.parts.limits, sent.principal.user());
-    let at_most = limits.sessions_per_user_max;
-    let place = endpoint.listening.take(user, at_most).ok_or_else(|| {
-        endpoint.parts.metrics.limit_hit("sessions_per_user");
-        Fault::too_many_streams(at_most)
-    })?;
     let wanted: Vec<Method> = LISTS
         .into_iter()
         .filter(|(key, _)| filter.get(key).and_then(|value| value.bool()) == Some(true))
@@ -63,7 +55,7 @@ pub(super) async fn stream(
         .collect();
     let changes = endpoint.parts.catalog.changes();
     let told = *changes.borrow();
-    let (client, inbox) = client_of(sent, &declared)?;
+    let (client, inbox) = client_of(sent, declared);
     let mut listening = Listening {
         endpoint: endpoint.clone(),
         client,
@@ -71,13 +63,11 @@ pub(super) async fn stream(
         watched: HashMap::new(),
         wanted,
         changes: ListChanges::new(changes, told),
-        id: request.id.detached(),
+        id: request.id.clone(),
         over: false,
-        tried: false,
-        _place: place,
         _counted: endpoint.parts.metrics.stream_opened(),
     };
-    let honoured = listening.watch(&uris).await?;
+    let honoured = listening.watch(&uris).await;
     let first = listening.acknowledgement(&filter, &honoured);
     Ok(reply::waiting(stream::unfold(
         (listening, Some(first)),
@@ -107,21 +97,17 @@ fn subscriptions(filter: &Object) -> Result<Vec<String>, Fault> {
     Ok(uris)
 }
 
-fn client_of(sent: &Sent, declared: &Declared) -> Result<(Arc<Client>, mpsc::Receiver<Notification>), Fault> {
+fn client_of(sent: &Sent, declared: Declared) -> (Arc<Client>, mpsc::Receiver<Notification>) {
     let (outbox, inbox) = Outbox::new(STREAM_QUEUE_EVENTS_MAX);
     let client = Client {
         principal: sent.principal.clone(),
         scope: Scope::Session(sessions::scope_id()),
         version: ProtocolVersion::MODERN_LATEST,
-        capabilities: legacy::kept(meta::CLIENT_CAPABILITIES, &declared.capabilities)?,
-        info: declared
-            .info
-            .as_ref()
-            .map(|info| legacy::kept(meta::CLIENT_INFO, info))
-            .transpose()?,
+        capabilities: declared.capabilities,
+        info: declared.info,
         outbox: Some(outbox),
     };
-    Ok((Arc::new(client), inbox))
+    (Arc::new(client), inbox)
 }
 
 struct Listening {
@@ -134,20 +120,12 @@ struct Listening {
     changes: ListChanges,
     id: RpcId,
     over: bool,
-    /// Whether some upstream was asked to watch something, and may hold something for it.
-    tried: bool,
-    _place: Place,
     _counted: Counted,
 }
 
 impl Listening {
-    /// Watches resources and returns those that can be watched. Takes a place of the user meanwhile, as a call does.
-    async fn watch(&mut self, uris: &[String]) -> Result<Vec<String>, Fault> {
-        if uris.is_empty() {
-            return Ok(Vec::new());
-        }
-        let _place = self.endpoint.place(self.client.principal.user())?;
-        self.tried = true;
+    /// Watches resources and returns those that can be watched.
+    async fn watch(&mut self, uris: &[String]) -> Vec<String> {
         for uri in uris {
             match self.endpoint.parts.proxy.watch_resource(&self.client, uri).await {
                 Ok(route) => {
@@ -156,8 +134,10 @@ impl Listening {
                 Err(error) => tracing::debug!(%error, "a resource cannot be watched"),
             }
         }
-        let honoured = uris.iter().filter(|uri| self.watched.contains_key(*uri));
-        Ok(honoured.cloned().collect())
+        uris.iter()
+            .filter(|uri| self.watched.contains_key(*uri))
+            .cloned()
+            .collect()
     }
 
     fn acknowledgement(&self, filter: &Object, honoured: &[String]) -> Bytes {
@@ -182,7 +162,6 @@ impl Listening {
         if self.over {
             return None;
         }
-        let quiet_until = clock::now() + KEEP_ALIVE_INTERVAL;
         loop {
             let out = tokio::select! {
                 biased;
@@ -192,7 +171,7 @@ impl Listening {
                 }
                 Some(said) = self.inbox.recv() => self.updated(&said),
                 changed = self.changes.next() => self.changed(&changed),
-                () = tokio::time::sleep_until(quiet_until) => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
+                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
             };
             if !out.is_empty() {
                 return Some(out);
@@ -209,19 +188,27 @@ impl Listening {
     }
 
     fn updated(&self, said: &Notification) -> Bytes {
-        let uri = said.params.as_ref().and_then(|params| params.string("uri"));
-        let uri = uri.unwrap_or_default();
+        if said.method != Method::ResourcesUpdated {
+            return Bytes::new();
+        }
+        let own = said
+            .params
+            .as_ref()
+            .and_then(|params| params.string("uri"))
+            .unwrap_or_default();
         let mut out = BytesMut::new();
-        if said.method == Method::ResourcesUpdated && self.watched.values().any(|route| concerns(route, &uri))
-        {
-            sse::write_event(&mut out, None, &self.tagged(said));
+        for (uri, _) in self.watched.iter().filter(|(_, route)| *route.own == *own) {
+            sse::write_event(&mut out, None, &self.tagged(&with_uri(said, uri)));
         }
         out.freeze()
     }
 
     /// Puts the id of this stream into a notification of an upstream.
-    fn tagged(&self, notification: &Notification) -> Text {
-        let mut splice = Splice::new(&notification.raw);
+    fn tagged(&self, text: &Text) -> Text {
+        let Ok(Message::Notification(notification)) = Message::parse(text.clone()) else {
+            return text.clone();
+        };
+        let mut splice = Splice::new(text);
         let tag = Raw::parse(&self.meta().into()).unwrap_or(Raw::literal("{}"));
         match (&notification.meta, &notification.params) {
             (Some(meta), _) => splice.set(meta, meta::SUBSCRIPTION_ID, self.id.raw()),
@@ -254,7 +241,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if !self.tried {
+        if self.watched.is_empty() {
             return;
         }
         let (gateways, client) = (self.endpoint.parts.proxy.gateways().clone(), self.client.clone());

@@ -15,11 +15,14 @@ use super::operation::Operation;
 use super::parked::{ParkedId, Resumed};
 use super::request_state::{self, State};
 use super::stream::{self, Asking, Held, Voice};
-use super::{Endpoint, Sent, Text, capabilities, legacy, listen, lists, render, reply, task_id};
+use super::{
+    Endpoint, Sent, Text, capabilities, input_required, legacy, listen, lists, render, reply, task_id,
+};
 use crate::catalog::listing::Kind;
 use crate::exchange::{Answer, Client, Question, Scope, Task};
 use crate::ids::GatewayId;
-use crate::protocol::json::Raw;
+use crate::protocol::error::{RpcError, URL_ELICITATION_REQUIRED};
+use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::{self, Message, Notification, Outcome, Request};
 use crate::protocol::meta;
 use crate::protocol::method::Method;
@@ -127,18 +130,20 @@ impl Endpoint {
                 gateway = Some(route.gateway.clone());
             }
         }
+        let client = client_of(sent, declared);
         let mut voice = Box::new(ModernVoice {
             endpoint: self.clone(),
             asked: Asked::new(request, sent),
             sent: sent.again(),
             gateway,
+            client: client.clone(),
             questions: 0,
             operation: None,
         });
         let held_id = params.and_then(|params| params.string("taskId"));
         let sealer = &self.parts.sealer;
         let mut context = Context {
-            client: client_of(sent, declared),
+            client,
             log_level: declared.log_level,
             request_state: None,
             task: held_id.and_then(|id| task_id::read(sealer, &sent.principal, &id)),
@@ -159,11 +164,17 @@ impl Endpoint {
                     Ok(Ready::Response(reply::json(StatusCode::OK, text)))
                 }
             },
+            Some(State::Visit) if input_required::declines(answers_of(request).as_ref()) => {
+                Err(Fault::not_visited())
+            }
             state => {
                 if let Some(State::Upstream(raw)) = state {
                     context.request_state = Some(raw);
                 }
-                let running = self.start(request.clone(), context)?;
+                let at_most = self.parts.limits.in_flight_per_user_max;
+                let running = self
+                    .start(request.clone(), context)
+                    .ok_or_else(|| Fault::too_many_calls(at_most))?;
                 Ok(Ready::Running(running, voice))
             }
         }
@@ -188,18 +199,18 @@ impl Endpoint {
     }
 
     fn resume(&self, sent: &Sent, request: &Request, id: &ParkedId) -> Result<Resumed, Fault> {
-        let answers = request
-            .params
-            .as_ref()
-            .and_then(|params| params.object("inputResponses"));
         self.parked
-            .resume(id, sent.principal.user(), answers.as_ref())
+            .resume(id, sent.principal.user(), answers_of(request).as_ref())
             .ok_or_else(|| {
                 Fault::invalid_params(
                     "Invalid params: the call that `requestState` names is over; start it again",
                 )
             })
     }
+}
+
+fn answers_of(request: &Request) -> Option<Object> {
+    request.params.as_ref()?.object("inputResponses")
 }
 
 fn client_of(sent: &Sent, declared: &Declared) -> Arc<Client> {
@@ -226,6 +237,7 @@ struct ModernVoice {
     endpoint: Arc<Endpoint>,
     asked: Asked,
     sent: Sent,
+    client: Arc<Client>,
     /// Who has the tool that is called.
     gateway: Option<GatewayId>,
     /// Questions of this call that were asked in earlier rounds.
@@ -239,15 +251,25 @@ impl ModernVoice {
     fn input_required(&self, id: &ParkedId) -> Option<Text> {
         let requests = self.endpoint.parked.input_requests(id)?;
         let state = self.sealed(&State::Parked(*id))?;
-        let result = format!(
-            r#"{{"resultType":"input_required","inputRequests":{},"requestState":{}}}"#,
-            requests.as_str(),
-            state.as_str(),
+        input_required::response(&self.asked.request.id, &requests, &state)
+    }
+
+    /// Sends the client to the URLs that a legacy upstream wants visited before the call. Only three methods can ask.
+    fn visit(&self, error: &RpcError) -> Result<Text, Fault> {
+        let params = Raw::literal(r#"{"mode":"url"}"#).object().ok();
+        if !self.client.can_answer(Method::ElicitationCreate, params.as_ref()) {
+            let required = serde_json::json!({ "elicitation": { "url": {} } });
+            return Err(Fault::missing_capability(required));
+        }
+        let asks = matches!(
+            self.asked.request.method,
+            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
         );
-        Some(message::response(
-            &self.asked.request.id,
-            &Raw::parse(&result.into()).ok()?,
-        ))
+        let requests = input_required::url_requests(error).filter(|_| asks);
+        requests
+            .zip(self.sealed(&State::Visit))
+            .and_then(|(requests, state)| input_required::response(&self.asked.request.id, &requests, &state))
+            .ok_or_else(|| Fault::internal(&error.message))
     }
 
     /// Seals what an upstream's result gives the client to hold; `None` when that is too long.
@@ -301,8 +323,11 @@ impl Voice for ModernVoice {
             .meta
             .as_ref()
             .and_then(|meta| meta.get(meta::PROGRESS_TOKEN));
-        if notification.method != Method::Progress {
-            return Some(notification.raw);
+        match notification.method {
+            Method::Progress => {}
+            // A url elicitation has no id in this era, so nobody could tell which one ended.
+            Method::ElicitationComplete => return None,
+            _ => return Some(notification.raw),
         }
         // A retry may report under another token than the request that began the call.
         let (Some(token), Some(params)) = (token, &notification.params) else {
@@ -314,13 +339,17 @@ impl Voice for ModernVoice {
     }
 
     fn question(&mut self, question: Question, running: Running) -> Asking {
-        let user = self.sent.principal.user();
-        let parked = self.endpoint.parked.park(user, question, running, self.questions);
-        let text = parked.and_then(|id| self.input_required(&id));
-        let said = text.ok_or_else(|| {
-            self.endpoint.parts.metrics.limit_hit("parked_calls");
-            Fault::internal("too many calls wait for answers; try again later")
+        let (user, request) = (self.sent.principal.user(), &self.asked.request);
+        let parked = (self.endpoint.parked).park(user, request, question, running, self.questions);
+        let text = parked.and_then(|id| {
+            let text = self.input_required(&id);
+            if text.is_none() {
+                self.endpoint.parked.abandon(&id);
+            }
+            text
         });
+        let said = text
+            .ok_or_else(|| Fault::internal("too many or too large calls wait for answers; try again later"));
         if let Some(operation) = &mut self.operation {
             operation.done(&said);
         }
@@ -335,6 +364,20 @@ impl Voice for ModernVoice {
             Ok(answer) => answer,
             Err(error) => return Some(self.failed(Fault::of(&error, Spoken::Modern))),
         };
+        match &answer.response.outcome {
+            Outcome::Error(error) if error.code == URL_ELICITATION_REQUIRED => {
+                return Some(match self.visit(error) {
+                    Ok(text) => (StatusCode::OK, text),
+                    Err(fault) => self.failed(fault),
+                });
+            }
+            Outcome::Result(result) if answer.era == Era::Modern => {
+                if let Err(fault) = input_required::check(&self.client, result) {
+                    return Some(self.failed(fault));
+                }
+            }
+            _ => {}
+        }
         let Some(held) = self.held(&answer) else {
             return Some(self.failed(Fault::internal("what the gateway gave to hold is too long")));
         };

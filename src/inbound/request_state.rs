@@ -13,6 +13,7 @@ use crate::seal::{Purpose, Sealer};
 
 const UPSTREAM: u8 = b'u';
 const PARKED: u8 = b'p';
+const VISIT: u8 = b'v';
 
 /// What a state stands for.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub(super) enum State {
     Upstream(Raw),
     /// The id of a call of ours that waits for answers.
     Parked([u8; 16]),
+    /// The client was sent to URLs; the call starts again afterwards.
+    Visit,
 }
 
 /// Seals a state for the request that it answers.
@@ -33,6 +36,7 @@ pub(super) fn write(
     let payload = match state {
         State::Upstream(raw) => [&[UPSTREAM][..], raw.as_bytes()].concat(),
         State::Parked(id) => [&[PARKED][..], id].concat(),
+        State::Visit => vec![VISIT],
     };
     let expires = clock::unix_s() + SEALED_AGE_MAX.as_secs();
     sealer
@@ -59,6 +63,7 @@ pub(super) fn read(sealer: &Sealer, principal: &Principal, request: &Request, te
     match *tag {
         UPSTREAM => Raw::parse(&rest.to_vec().into()).ok().map(State::Upstream),
         PARKED => rest.try_into().ok().map(State::Parked),
+        VISIT => rest.is_empty().then_some(State::Visit),
         _ => None,
     }
 }
@@ -67,14 +72,16 @@ pub(super) fn read(sealer: &Sealer, principal: &Principal, request: &Request, te
 fn binding(principal: &Principal, request: &Request) -> Vec<u8> {
     let params = request.params.as_ref();
     let text = |key: &str| params.and_then(|params| params.string(key)).unwrap_or_default();
-    let arguments = params.and_then(|params| params.get("arguments"));
-    let arguments = arguments.unwrap_or(Raw::literal("null"));
-    // What no value holds (numbers beyond all bounds, deep nesting) counts as it is spelt.
-    let arguments = arguments
-        .read()
-        .map_or_else(|| arguments.as_str().to_owned(), |read: Value| read.to_string());
+    let arguments: Value = params
+        .and_then(|params| params.get("arguments")?.read())
+        .unwrap_or(Value::Null);
     let mut digest = Sha256::new();
-    for part in [request.method.as_str(), &text("name"), &text("uri"), &arguments] {
+    for part in [
+        request.method.as_str(),
+        &text("name"),
+        &text("uri"),
+        &arguments.to_string(),
+    ] {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());
     }

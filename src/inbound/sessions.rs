@@ -19,8 +19,10 @@ use crate::protocol::json::Raw;
 use crate::protocol::version::ProtocolVersion;
 use crate::seal::Purpose;
 
-/// How often idle sessions are looked for.
+/// How often idle sessions are looked for,
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// and so often within the time that a question waits: one that nobody answers outlives it by no more than that.
+const SWEEPS_PER_QUESTION: u32 = 4;
 const ID_BYTES: usize = 16;
 
 /// Why there is no new session.
@@ -158,12 +160,15 @@ pub(super) fn scope_id() -> SessionId {
 
 /// Ends idle and old sessions, gives up unanswered questions; while the endpoint lives.
 pub(super) async fn sweep(endpoint: Weak<Endpoint>) {
+    let mut interval = Duration::ZERO;
     loop {
-        tokio::time::sleep(SWEEP_INTERVAL).await;
+        tokio::time::sleep(interval).await;
         let Some(endpoint) = endpoint.upgrade() else {
             return;
         };
+        let question_timeout = endpoint.parts.limits.question_timeout;
         endpoint.sessions.sweep();
-        endpoint.parked.sweep(endpoint.parts.limits.question_timeout);
+        endpoint.parked.sweep(question_timeout);
+        interval = SWEEP_INTERVAL.min(question_timeout / SWEEPS_PER_QUESTION);
     }
 }

@@ -73,6 +73,7 @@ pub struct Metrics {
     sessions: Gauge,
     streams: Gauge,
     in_flight: Gauge,
+    parked_calls: Gauge,
     config_generation: Gauge,
     upstream_up: Family<GatewayLabels, Gauge>,
     breaker_state: Family<GatewayLabels, Gauge>,
@@ -122,6 +123,11 @@ impl Metrics {
             sessions: registered(&mut to, "toolgate_sessions", "Sessions of clients"),
             streams: registered(&mut to, "toolgate_streams", "Open event streams to clients"),
             in_flight: registered(&mut to, "toolgate_in_flight", "Requests that are being answered"),
+            parked_calls: registered(
+                &mut to,
+                "toolgate_parked_calls",
+                "Calls that wait for a client to come back with answers",
+            ),
             config_generation: registered(
                 &mut to,
                 "toolgate_config_generation",
@@ -216,6 +222,11 @@ impl Metrics {
     /// Counts a request that is being answered.
     pub fn request_started(&self) -> Counted {
         Counted::new(&self.in_flight)
+    }
+
+    /// Counts a call that waits for its client's answers.
+    pub fn call_parked(&self) -> Counted {
+        Counted::new(&self.parked_calls)
     }
 
     /// Sets how often a configuration was taken into use.

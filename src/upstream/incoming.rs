@@ -99,9 +99,7 @@ impl<'a> Incoming<'a> {
             Method::ToolsListChanged | Method::PromptsListChanged | Method::ResourcesListChanged => {
                 return Ok(Taken::ListsChanged);
             }
-            Method::ResourcesUpdated | Method::ElicitationComplete => {
-                return Ok(Taken::Outside(notification));
-            }
+            Method::ResourcesUpdated => return Ok(Taken::Outside(notification)),
             // Of use to a server only, or to the link itself.
             Method::Initialized
             | Method::Cancelled
@@ -162,7 +160,11 @@ impl<'a> Incoming<'a> {
     /// Tells why a question is not passed on.
     #[must_use]
     pub fn refusal(&self, request: &Request) -> Option<RpcError> {
-        if !self.call.client.can_answer(request) {
+        if !self
+            .call
+            .client
+            .can_answer(request.method, request.params.as_ref())
+        {
             return Some(cannot_answer(request));
         }
         (self.questions >= QUESTIONS_PER_CALL_MAX)

@@ -121,7 +121,7 @@ async fn a_parked_call_whose_client_never_returns_is_cancelled() {
 async fn a_modern_upstreams_state_comes_back_to_it_unsealed() {
     let rig = rig(|call| async move {
         Ok(match &call.request_state {
-            None => answer(r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list","params":{}}},"requestState":"up-1"}"#),
+            None => answer(r#"{"resultType":"input_required","inputRequests":{"k":{"method":"elicitation/create","params":{"mode":"form"}}},"requestState":"up-1"}"#),
             Some(state) => answer(&format!(r#"{{"resultType":"complete","content":[],"state":{}}}"#, state.as_str())),
         })
     })
@@ -136,7 +136,7 @@ async fn a_modern_upstreams_state_comes_back_to_it_unsealed() {
     let retry = stateless(
         2,
         "tools/call",
-        json!({"name": "echo", "requestState": state, "inputResponses": {"k": {"roots": []}}}),
+        json!({"name": "echo", "requestState": state, "inputResponses": {"k": {"action": "accept"}}}),
     );
     assert_eq!(
         rig.modern("bob", retry.clone()).await.json().await["error"]["code"],

@@ -48,6 +48,7 @@ fn every_gauge_and_counter_says_what_it_was_told() {
     let held = [
         metrics.session_opened(),
         metrics.stream_opened(),
+        metrics.call_parked(),
         metrics.request_started(),
         metrics.connection_opened(),
     ];
@@ -68,6 +69,7 @@ fn every_gauge_and_counter_says_what_it_was_told() {
     for line in [
         "toolgate_sessions 1",
         "toolgate_streams 1",
+        "toolgate_parked_calls 1",
         "toolgate_in_flight 1",
         "toolgate_connections 1",
         r#"toolgate_upstream_up{gateway="brave"} 1"#,

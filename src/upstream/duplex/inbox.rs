@@ -149,9 +149,9 @@ impl Inbox {
             return self.reply(answer_outside(request));
         }
         let message = Message::Request(request.clone());
-        let found = self
-            .pending
-            .deliver_to_newest(message, |entry| entry.client.can_answer(request));
+        let found = self.pending.deliver_to_newest(message, |entry| {
+            entry.client.can_answer(request.method, request.params.as_ref())
+        });
         let refusal = match found {
             Delivery::Done => return,
             Delivery::Nobody => return self.reply(answer_outside(request)),

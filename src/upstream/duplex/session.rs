@@ -117,6 +117,8 @@ impl Session {
         question_timeout: Duration,
     ) -> Result<message::Response, CallError> {
         let mut rounds = Rounds::new(call, question_timeout);
+        // One for all rounds: it counts the call's questions.
+        let mut incoming = Incoming::new(call, &Mapped::default());
         let mut retry: Option<Retry> = None;
         loop {
             let write = |mapped: &Mapped| match &retry {
@@ -124,7 +126,6 @@ impl Session {
                 Some(retry) => outgoing::modern_retry(route, call, mapped, retry),
             };
             let response = self.link.call(call, question_timeout, write).await?;
-            let mut incoming = Incoming::new(call, &Mapped::default());
             match rounds.next(&mut incoming, response).await {
                 Ok(Next::Answer(response)) => return Ok(response),
                 Ok(Next::Again(with)) => retry = Some(with),
