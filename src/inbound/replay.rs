@@ -40,6 +40,8 @@ struct State {
     read: u64,
     /// Whoever reads now; a newer reader takes over.
     reader: u64,
+    /// It went away. Nobody is waited for then: what is beyond the bounds is lost.
+    gone: bool,
     ended: Option<Instant>,
 }
 
@@ -50,17 +52,20 @@ impl State {
 
     /// Tells whether another event fits behind those that nobody has read.
     fn has_room(&self) -> bool {
+        if self.gone {
+            return true;
+        }
         let unread = self.last().saturating_sub(self.read) as usize;
         let bytes: usize = self.kept.iter().rev().take(unread).map(Bytes::len).sum();
         unread < STREAM_QUEUE_EVENTS_MAX && bytes < STREAM_BUFFER_BYTES_MAX
     }
 
-    /// Forgets the oldest events that were read, beyond what may be asked for again.
+    /// Forgets the oldest events that were read, or that nobody reads, beyond what may be asked for again.
     fn trim(&mut self) {
         let over = |state: &Self| {
             state.kept.len() > STREAM_QUEUE_EVENTS_MAX || state.kept_bytes > STREAM_BUFFER_BYTES_MAX
         };
-        while over(self) && self.first <= self.read {
+        while over(self) && (self.gone || self.first <= self.read) {
             let Some(text) = self.kept.pop_front() else { return };
             self.kept_bytes -= text.len();
             self.first += 1;
@@ -83,6 +88,7 @@ impl Log {
 
     /// Appends events; waits while too many are unread, so that a slow reader slows its own call down.
     pub(super) async fn write(&self, texts: &mut Vec<Text>) {
+        let mut untold = false;
         for text in texts.drain(..) {
             loop {
                 let room = self.news.notified();
@@ -92,13 +98,21 @@ impl Log {
                         state.kept_bytes += text.len();
                         state.kept.push_back(text);
                         state.trim();
+                        untold = true;
                         break;
                     }
                 }
-                room.await;
+                // The reader may wait for what was just written: it makes no room before it knows.
+                if std::mem::take(&mut untold) {
+                    self.news.notify_waiters();
+                } else {
+                    room.await;
+                }
             }
         }
-        self.news.notify_waiters();
+        if untold {
+            self.news.notify_waiters();
+        }
     }
 
     /// Ends the stream: what is kept can be asked for until [`REPLAY_KEPT_MAX`] has passed.
@@ -116,28 +130,33 @@ impl Log {
     ) -> Option<impl Stream<Item = Bytes> + use<>> {
         let reader = {
             let mut state = self.state();
-            if after + 1 < state.first || after > state.last() {
+            if after > state.last() || after + 1 < state.first {
                 return None;
             }
             state.read = after;
             state.reader += 1;
-            state.reader
+            state.gone = false;
+            Reader {
+                log: self.clone(),
+                number: state.reader,
+            }
         };
         self.news.notify_waiters();
         let first = prime.then(|| self.priming());
         Some(stream::unfold(
-            (self.clone(), after, first),
-            move |(log, mut after, first)| async move {
+            (reader, after, first),
+            move |(reader, mut after, first)| async move {
                 if let Some(first) = first {
-                    return Some((first, (log, after, None)));
+                    return Some((first, (reader, after, None)));
                 }
-                let chunk = log.next(reader, &mut after).await?;
-                Some((chunk, (log, after, None)))
+                let chunk = reader.log.next(reader.number, &mut after).await?;
+                Some((chunk, (reader, after, None)))
             },
         ))
     }
 
     async fn next(&self, reader: u64, after: &mut u64) -> Option<Bytes> {
+        let quiet_until = clock::now() + KEEP_ALIVE_INTERVAL;
         loop {
             let news = self.news.notified();
             {
@@ -165,7 +184,7 @@ impl Log {
                     return None;
                 }
             }
-            if tokio::time::timeout(KEEP_ALIVE_INTERVAL, news).await.is_err() {
+            if tokio::time::timeout_at(quiet_until, news).await.is_err() {
                 return Some(Bytes::from_static(sse::KEEP_ALIVE));
             }
         }
@@ -181,6 +200,27 @@ impl Log {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever reads a stream, until this is dropped.
+#[derive(Debug)]
+struct Reader {
+    log: Arc<Log>,
+    number: u64,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        {
+            let mut state = self.log.state();
+            if state.reader != self.number {
+                return;
+            }
+            state.gone = true;
+            state.trim();
+        }
+        self.log.news.notify_waiters();
     }
 }
 
@@ -279,6 +319,70 @@ mod tests {
         let mut reader = Box::pin(log.read(0, false).unwrap());
         reader.next().await.unwrap();
         log.write(&mut vec![text(0)]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_reaches_a_reader_that_waits_without_delay() {
+        let log = Arc::new(Log::new(1));
+        let reader = log.read(0, false).unwrap();
+        let started = clock::now();
+        let write = async {
+            tokio::task::yield_now().await;
+            log.write(&mut (0..3 * STREAM_QUEUE_EVENTS_MAX).map(text).collect())
+                .await;
+            log.end();
+        };
+        let ((), found) = tokio::join!(write, events(reader));
+        assert_eq!(found.len(), 3 * STREAM_QUEUE_EVENTS_MAX);
+        assert_eq!(started.elapsed(), std::time::Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_reader_went_away_writes_on_within_bounds() {
+        let log = Arc::new(Log::new(1));
+        let mut reader = Box::pin(log.read(0, false).unwrap());
+        log.write(&mut vec![text(1)]).await;
+        reader.next().await.unwrap();
+        let mut many: Vec<Text> = (2..=1_000).map(text).collect();
+        let gone = async {
+            tokio::task::yield_now().await;
+            drop(reader);
+        };
+        let write = tokio::time::timeout(KEEP_ALIVE_INTERVAL, log.write(&mut many));
+        let (written, ()) = tokio::join!(write, gone);
+        assert!(written.is_ok(), "nobody reads, nobody is waited for");
+        assert!(log.state().kept.len() <= STREAM_QUEUE_EVENTS_MAX);
+        let missed = log.read(990, false).unwrap();
+        log.end();
+        let missed = events(missed).await;
+        assert_eq!((missed.len(), &missed[9].data), (10, &text(1_000)));
+        log.write(&mut vec![Bytes::from(vec![b'x'; 2 * STREAM_BUFFER_BYTES_MAX])])
+            .await;
+        assert!(log.state().kept_bytes <= STREAM_BUFFER_BYTES_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_with_nothing_to_say_does_not_put_off_the_keep_alive() {
+        let log = Arc::new(Log::new(1));
+        let mut reader = Box::pin(log.read(0, false).unwrap());
+        let idle = async {
+            loop {
+                tokio::time::sleep(KEEP_ALIVE_INTERVAL / 2).await;
+                log.write(&mut Vec::new()).await;
+            }
+        };
+        tokio::select! {
+            () = idle => {}
+            chunk = tokio::time::timeout(KEEP_ALIVE_INTERVAL * 2, reader.next()) => {
+                assert_eq!(chunk.unwrap().unwrap(), sse::KEEP_ALIVE);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_beyond_all_numbers_is_no_longer_kept() {
+        let log = Arc::new(Log::new(1));
+        assert!(log.read(u64::MAX, false).is_none());
     }
 
     #[tokio::test]
