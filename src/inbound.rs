@@ -51,7 +51,7 @@ use crate::ids::RequestId;
 use crate::limits::BODY_READ_TIMEOUT;
 use crate::protocol::headers::LAST_EVENT_ID;
 use crate::protocol::message::{Message, MessageError};
-use crate::proxy::Proxy;
+use crate::proxy::{Places, Proxy};
 use crate::seal::Sealer;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
@@ -85,6 +85,8 @@ struct Endpoint {
     parts: Parts,
     sessions: Sessions,
     parked: Parked,
+    /// Listen streams of each user.
+    listening: Places,
 }
 
 /// Who sent an HTTP request, and with which headers.
@@ -114,6 +116,7 @@ impl McpService {
         let endpoint = Arc::new(Endpoint {
             sessions,
             parked: Parked::new(&parts.metrics),
+            listening: Places::default(),
             parts,
         });
         let weak = Arc::downgrade(&endpoint);

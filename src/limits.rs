@@ -112,6 +112,8 @@ pub const STREAMS_PER_SESSION_MAX: usize = 8;
 pub const SESSION_IDLE_MAX: Duration = Duration::from_mins(30);
 /// A session, however busy.
 pub const SESSION_AGE_MAX: Duration = Duration::from_hours(24);
+/// What a client says of itself, its capabilities and its `Implementation` object each: kept as long as its session.
+pub const CLIENT_WORDS_BYTES_MAX: usize = 64 * 1024;
 /// Resource subscriptions of one session or listen stream.
 pub const RESOURCE_SUBSCRIPTIONS_MAX: usize = 256;
 

@@ -164,7 +164,7 @@ impl Proxy {
     }
 
     /// Starts telling a client's outbox of changes of a resource. Returns the route that is watched: notifications
-    /// carry its own URI.
+    /// carry the exposed URI, or the gateway's own of something below.
     pub async fn watch_resource(&self, client: &Arc<Client>, uri: &str) -> Result<Arc<Route>, ProxyError> {
         let view = self.view(&client.principal);
         let routes = view.snapshot().resolve_uri(uri);

@@ -39,6 +39,7 @@ pub(super) fn problem(parts: &Parts, error: &ProxyError) -> Problem {
         | ProxyError::UnknownResource(_)
         | ProxyError::InvalidParams(_)
         | ProxyError::UnknownMethod => Problem::new(StatusCode::BAD_REQUEST, error.to_string()),
+        ProxyError::Lost => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         ProxyError::Call(error) => of_call(error, || {
             let statuses = parts.proxy.gateways().statuses();
             let its = |status: &&GatewayStatus| error.gateway() == Some(&status.name);

@@ -7,15 +7,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::fault::Fault;
 use super::operation::Operation;
 use super::session::InFlight;
 use super::{Endpoint, Sent};
-use crate::exchange::{Answer, Call, Client, Event, Task};
+use crate::exchange::{Answer, Call, CallError, Client, Event, Task};
+use crate::ids::UserId;
 use crate::limits::STREAM_QUEUE_EVENTS_MAX;
 use crate::protocol::json::Raw;
 use crate::protocol::message::{Notification, Request};
 use crate::protocol::meta::LogLevel;
-use crate::proxy::ProxyError;
+use crate::proxy::{Place, ProxyError};
 
 /// A call that is running: its events, then its answer.
 #[derive(Debug)]
@@ -47,14 +49,18 @@ pub(super) struct Context<'a> {
 }
 
 impl Endpoint {
-    /// Starts a call; `None` when the user has as many in flight as may be.
-    pub(super) fn start(&self, request: Request, context: Context<'_>) -> Option<Running> {
-        let places = self.parts.proxy.places();
+    /// Takes a place of a user, for what keeps an upstream busy.
+    pub(super) fn place(&self, user: &UserId) -> Result<Place, Fault> {
         let at_most = self.parts.limits.in_flight_per_user_max;
-        let Some(place) = places.take(context.client.principal.user(), at_most) else {
+        self.parts.proxy.places().take(user, at_most).ok_or_else(|| {
             self.parts.metrics.limit_hit("in_flight_per_user");
-            return None;
-        };
+            Fault::too_many_calls(at_most)
+        })
+    }
+
+    /// Starts a call, unless the user has as many in flight as may be.
+    pub(super) fn start(&self, request: Request, context: Context<'_>) -> Result<Running, Fault> {
+        let place = self.place(context.client.principal.user())?;
         let (events_out, events) = mpsc::channel(STREAM_QUEUE_EVENTS_MAX);
         let (answer_out, answer) = oneshot::channel();
         let cancel = context.cancel.clone();
@@ -77,7 +83,7 @@ impl Endpoint {
             let _ = answer_out.send(outcome);
         };
         self.parts.supervisor.spawn("call", work.instrument(span));
-        Some(Running {
+        Ok(Running {
             unsaid: VecDeque::new(),
             events,
             answer,
@@ -106,8 +112,15 @@ impl Running {
         if let Some(event) = self.events.recv().await {
             return Step::Event(event);
         }
-        let lost = || Err(ProxyError::Call(crate::exchange::CallError::Cancelled));
-        Step::Answer((&mut self.answer).await.unwrap_or_else(|_| lost()))
+        let lost = |()| {
+            if self.cancel.is_cancelled() {
+                ProxyError::Call(CallError::Cancelled)
+            } else {
+                ProxyError::Lost
+            }
+        };
+        let answer = (&mut self.answer).await.map_err(|_| ());
+        Step::Answer(answer.map_err(lost).flatten())
     }
 
     /// Returns what is ready already.

@@ -99,10 +99,14 @@ impl Fault {
 
     /// A legacy request that needs a session and names none.
     pub(super) fn no_session() -> Self {
-        Self::new(
+        let fault = Self::new(
             BAD_REQUEST_LEGACY,
             "Bad request: an Mcp-Session-Id is required; initialize first",
-        )
+        );
+        Self {
+            status: Some(StatusCode::BAD_REQUEST),
+            ..fault
+        }
     }
 
     /// A session that is not there, or not this caller's.
@@ -118,6 +122,14 @@ impl Fault {
         Self::new(
             INTERNAL_ERROR,
             format!("Too many calls at once: at most {at_most} for one user; try again"),
+        )
+    }
+
+    /// As many listen streams of this user as may be are open.
+    pub(super) fn too_many_streams(at_most: usize) -> Self {
+        Self::new(
+            INTERNAL_ERROR,
+            format!("Too many streams at once: at most {at_most} for one user; close some"),
         )
     }
 
@@ -144,6 +156,7 @@ impl Fault {
                 Self::new(INVALID_PARAMS, format!("Invalid params: {reason}"))
             }
             ProxyError::UnknownMethod => Self::new(METHOD_NOT_FOUND, "Method not found"),
+            ProxyError::Lost => Self::internal(&error.to_string()),
             ProxyError::Call(CallError::Cancelled) => Self::new(INTERNAL_ERROR, "Cancelled"),
             ProxyError::Call(error) => {
                 let fault = Self::new(INTERNAL_ERROR, error.to_string());
@@ -257,6 +270,7 @@ mod tests {
             (ProxyError::UnknownTask, -32602, 200, -32602, 200),
             (ProxyError::InvalidParams("no"), -32602, 200, -32602, 200),
             (ProxyError::UnknownMethod, -32601, 200, -32601, 404),
+            (ProxyError::Lost, -32603, 200, -32603, 200),
             (call(CallError::Cancelled), -32603, 200, -32603, 200),
             (
                 call(CallError::Busy {

@@ -15,6 +15,7 @@ use super::session::Session;
 use super::stream::{self, Asking, Held, Voice};
 use super::{Endpoint, Sent, Text, capabilities, input_required, lists, render, reply};
 use crate::exchange::{Answer, CallError, Client, Question, Scope};
+use crate::limits::CLIENT_WORDS_BYTES_MAX;
 use crate::protocol::error::URL_ELICITATION_REQUIRED;
 use crate::protocol::headers;
 use crate::protocol::json::Raw;
@@ -87,16 +88,17 @@ impl Endpoint {
             ));
         }
         let object = |key| {
-            params
-                .and_then(|params| params.get(key))
-                .filter(|value| value.object().is_ok())
+            let given = params.and_then(|params| params.get(key));
+            let given = given.filter(|value| value.object().is_ok());
+            given.map(|value| kept(key, &value)).transpose()
         };
-        let declared = object("capabilities").unwrap_or(Raw::literal("{}"));
+        let declared = object("capabilities")?.unwrap_or(Raw::literal("{}"));
+        let info = object("clientInfo")?;
         let capabilities = capabilities::of_legacy_client(&declared);
         let version = initialized_version(request);
         let session = self
             .sessions
-            .open(&sent.principal, version, capabilities, object("clientInfo"))
+            .open(&sent.principal, version, capabilities, info)
             .map_err(|error| Fault::internal(&error.to_string()))?;
         let view = self.parts.proxy.view(&sent.principal);
         let instructions = view
@@ -174,9 +176,7 @@ impl Endpoint {
             in_flight,
             operation,
         };
-        let at_most = self.parts.limits.in_flight_per_user_max;
         self.start(request, context)
-            .ok_or_else(|| Fault::too_many_calls(at_most))
     }
 
     /// Answers what no upstream is asked for.
@@ -219,6 +219,7 @@ impl Endpoint {
     }
 
     async fn watch(&self, sent: &Sent, session: &Arc<Session>, uri: &str) -> Result<(), Fault> {
+        let _place = self.place(sent.principal.user())?;
         let client = client_of(sent, Some(session));
         let watched = self.parts.proxy.watch_resource(&client, uri).await;
         let route = watched.map_err(|error| Fault::of(&error, Spoken::Legacy))?;
@@ -263,6 +264,16 @@ impl Endpoint {
     }
 }
 
+/// Returns what a client says of itself as it is kept beyond its request: within bounds, and nothing else with it.
+pub(super) fn kept(key: &str, value: &Raw) -> Result<Raw, Fault> {
+    if value.as_bytes().len() > CLIENT_WORDS_BYTES_MAX {
+        return Err(Fault::invalid_params(format!(
+            "Invalid params: `{key}` has more than {CLIENT_WORDS_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(value.detached())
+}
+
 /// Tells whether an upstream answers a method.
 pub(super) fn is_forwarded(method: Method) -> bool {
     matches!(
@@ -290,11 +301,12 @@ fn initialized_version(request: &Request) -> ProtocolVersion {
     ProtocolVersion::negotiate_legacy(&asked.unwrap_or_default())
 }
 
-/// Returns the session's client; with the rights of the key that this request came with, should that be another one.
+/// Returns the session's client with the rights that this request came with: another key, or the same one with other
+/// rights by now.
 fn client_of(sent: &Sent, session: Option<&Arc<Session>>) -> Arc<Client> {
     let principal = sent.principal.clone();
     match session {
-        Some(session) if session.client.principal.key() == principal.key() => session.client.clone(),
+        Some(session) if Arc::ptr_eq(&session.client.principal, &principal) => session.client.clone(),
         Some(session) => Arc::new(Client {
             principal,
             ..(*session.client).clone()

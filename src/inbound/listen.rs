@@ -13,18 +13,20 @@ use tokio::sync::mpsc;
 
 use super::fault::Fault;
 use super::modern_check::Declared;
-use super::notices::{ListChanges, with_uri};
-use super::{Endpoint, Sent, Text, reply, sessions};
+use super::notices::{ListChanges, concerns};
+use super::{Endpoint, Sent, Text, legacy, reply, sessions};
 use crate::catalog::route::Route;
+use crate::clock;
 use crate::exchange::{Client, Outbox, Scope};
 use crate::limits::{KEEP_ALIVE_INTERVAL, RESOURCE_SUBSCRIPTIONS_MAX, STREAM_QUEUE_EVENTS_MAX};
 use crate::protocol::json::{Object, Raw};
-use crate::protocol::message::{self, Message, Notification, Request, RpcId};
+use crate::protocol::message::{self, Notification, Request, RpcId};
 use crate::protocol::meta;
 use crate::protocol::method::Method;
 use crate::protocol::splice::Splice;
 use crate::protocol::sse;
 use crate::protocol::version::ProtocolVersion;
+use crate::proxy::Place;
 use crate::telemetry::Counted;
 
 /// Which changes of lists a filter may ask for.
@@ -48,6 +50,12 @@ pub(super) async fn stream(
     let filter =
         filter.ok_or_else(|| Fault::invalid_params("Invalid params: `notifications` must be an object"))?;
     let uris = subscriptions(&filter)?;
+    let (limits, user) = (&endpoint.parts.limits, sent.principal.user());
+    let at_most = limits.sessions_per_user_max;
+    let place = endpoint.listening.take(user, at_most).ok_or_else(|| {
+        endpoint.parts.metrics.limit_hit("sessions_per_user");
+        Fault::too_many_streams(at_most)
+    })?;
     let wanted: Vec<Method> = LISTS
         .into_iter()
         .filter(|(key, _)| filter.get(key).and_then(|value| value.bool()) == Some(true))
@@ -55,7 +63,7 @@ pub(super) async fn stream(
         .collect();
     let changes = endpoint.parts.catalog.changes();
     let told = *changes.borrow();
-    let (client, inbox) = client_of(sent, declared);
+    let (client, inbox) = client_of(sent, &declared)?;
     let mut listening = Listening {
         endpoint: endpoint.clone(),
         client,
@@ -63,11 +71,13 @@ pub(super) async fn stream(
         watched: HashMap::new(),
         wanted,
         changes: ListChanges::new(changes, told),
-        id: request.id.clone(),
+        id: request.id.detached(),
         over: false,
+        tried: false,
+        _place: place,
         _counted: endpoint.parts.metrics.stream_opened(),
     };
-    let honoured = listening.watch(&uris).await;
+    let honoured = listening.watch(&uris).await?;
     let first = listening.acknowledgement(&filter, &honoured);
     Ok(reply::waiting(stream::unfold(
         (listening, Some(first)),
@@ -97,17 +107,21 @@ fn subscriptions(filter: &Object) -> Result<Vec<String>, Fault> {
     Ok(uris)
 }
 
-fn client_of(sent: &Sent, declared: Declared) -> (Arc<Client>, mpsc::Receiver<Notification>) {
+fn client_of(sent: &Sent, declared: &Declared) -> Result<(Arc<Client>, mpsc::Receiver<Notification>), Fault> {
     let (outbox, inbox) = Outbox::new(STREAM_QUEUE_EVENTS_MAX);
     let client = Client {
         principal: sent.principal.clone(),
         scope: Scope::Session(sessions::scope_id()),
         version: ProtocolVersion::MODERN_LATEST,
-        capabilities: declared.capabilities,
-        info: declared.info,
+        capabilities: legacy::kept(meta::CLIENT_CAPABILITIES, &declared.capabilities)?,
+        info: declared
+            .info
+            .as_ref()
+            .map(|info| legacy::kept(meta::CLIENT_INFO, info))
+            .transpose()?,
         outbox: Some(outbox),
     };
-    (Arc::new(client), inbox)
+    Ok((Arc::new(client), inbox))
 }
 
 struct Listening {
@@ -120,12 +134,20 @@ struct Listening {
     changes: ListChanges,
     id: RpcId,
     over: bool,
+    /// Whether some upstream was asked to watch something, and may hold something for it.
+    tried: bool,
+    _place: Place,
     _counted: Counted,
 }
 
 impl Listening {
-    /// Watches resources and returns those that can be watched.
-    async fn watch(&mut self, uris: &[String]) -> Vec<String> {
+    /// Watches resources and returns those that can be watched. Takes a place of the user meanwhile, as a call does.
+    async fn watch(&mut self, uris: &[String]) -> Result<Vec<String>, Fault> {
+        if uris.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _place = self.endpoint.place(self.client.principal.user())?;
+        self.tried = true;
         for uri in uris {
             match self.endpoint.parts.proxy.watch_resource(&self.client, uri).await {
                 Ok(route) => {
@@ -134,10 +156,8 @@ impl Listening {
                 Err(error) => tracing::debug!(%error, "a resource cannot be watched"),
             }
         }
-        uris.iter()
-            .filter(|uri| self.watched.contains_key(*uri))
-            .cloned()
-            .collect()
+        let honoured = uris.iter().filter(|uri| self.watched.contains_key(*uri));
+        Ok(honoured.cloned().collect())
     }
 
     fn acknowledgement(&self, filter: &Object, honoured: &[String]) -> Bytes {
@@ -162,6 +182,7 @@ impl Listening {
         if self.over {
             return None;
         }
+        let quiet_until = clock::now() + KEEP_ALIVE_INTERVAL;
         loop {
             let out = tokio::select! {
                 biased;
@@ -171,7 +192,7 @@ impl Listening {
                 }
                 Some(said) = self.inbox.recv() => self.updated(&said),
                 changed = self.changes.next() => self.changed(&changed),
-                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
+                () = tokio::time::sleep_until(quiet_until) => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
             };
             if !out.is_empty() {
                 return Some(out);
@@ -188,27 +209,19 @@ impl Listening {
     }
 
     fn updated(&self, said: &Notification) -> Bytes {
-        if said.method != Method::ResourcesUpdated {
-            return Bytes::new();
-        }
-        let own = said
-            .params
-            .as_ref()
-            .and_then(|params| params.string("uri"))
-            .unwrap_or_default();
+        let uri = said.params.as_ref().and_then(|params| params.string("uri"));
+        let uri = uri.unwrap_or_default();
         let mut out = BytesMut::new();
-        for (uri, _) in self.watched.iter().filter(|(_, route)| *route.own == *own) {
-            sse::write_event(&mut out, None, &self.tagged(&with_uri(said, uri)));
+        if said.method == Method::ResourcesUpdated && self.watched.values().any(|route| concerns(route, &uri))
+        {
+            sse::write_event(&mut out, None, &self.tagged(said));
         }
         out.freeze()
     }
 
     /// Puts the id of this stream into a notification of an upstream.
-    fn tagged(&self, text: &Text) -> Text {
-        let Ok(Message::Notification(notification)) = Message::parse(text.clone()) else {
-            return text.clone();
-        };
-        let mut splice = Splice::new(text);
+    fn tagged(&self, notification: &Notification) -> Text {
+        let mut splice = Splice::new(&notification.raw);
         let tag = Raw::parse(&self.meta().into()).unwrap_or(Raw::literal("{}"));
         match (&notification.meta, &notification.params) {
             (Some(meta), _) => splice.set(meta, meta::SUBSCRIPTION_ID, self.id.raw()),
@@ -241,7 +254,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if self.watched.is_empty() {
+        if !self.tried {
             return;
         }
         let (gateways, client) = (self.endpoint.parts.proxy.gateways().clone(), self.client.clone());

@@ -171,10 +171,7 @@ impl Endpoint {
                 if let Some(State::Upstream(raw)) = state {
                     context.request_state = Some(raw);
                 }
-                let at_most = self.parts.limits.in_flight_per_user_max;
-                let running = self
-                    .start(request.clone(), context)
-                    .ok_or_else(|| Fault::too_many_calls(at_most))?;
+                let running = self.start(request.clone(), context)?;
                 Ok(Ready::Running(running, voice))
             }
         }

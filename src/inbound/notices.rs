@@ -13,13 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::session::{OpenStream, Session};
 use super::{Parts, Text, reply};
 use crate::catalog::Changes;
+use crate::catalog::route::Route;
 use crate::clock::{self, Instant};
 use crate::limits::{KEEP_ALIVE_INTERVAL, LIST_CHANGED_INTERVAL};
-use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Notification};
 use crate::protocol::meta::LogLevel;
 use crate::protocol::method::Method;
-use crate::protocol::splice::Splice;
 use crate::protocol::sse;
 use crate::telemetry::Counted;
 
@@ -55,6 +54,7 @@ struct News {
 
 impl News {
     async fn next(&mut self) -> Option<Bytes> {
+        let quiet_until = clock::now() + KEEP_ALIVE_INTERVAL;
         loop {
             let mut inbox = self.session.inbox.lock().await;
             let texts = tokio::select! {
@@ -66,7 +66,7 @@ impl News {
                     self.session.tell(self.changes.told);
                     changed.into_iter().map(|method| message::notification(method, None)).collect()
                 }
-                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
+                () = tokio::time::sleep_until(quiet_until) => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
             };
             let mut out = BytesMut::new();
             for text in texts {
@@ -88,21 +88,16 @@ fn heard(session: &Session, said: Notification) -> Vec<Text> {
             let wanted = level.is_none_or(|level| level >= session.level());
             if wanted { vec![said.raw] } else { Vec::new() }
         }
-        Method::ResourcesUpdated => {
-            let uris = session.watched_as(&text("uri").unwrap_or_default());
-            uris.iter().map(|uri| with_uri(&said, uri)).collect()
-        }
+        Method::ResourcesUpdated if !session.watches(&text("uri").unwrap_or_default()) => Vec::new(),
         _ => vec![said.raw],
     }
 }
 
-/// Writes an update under the URI that the client watches.
-pub(super) fn with_uri(updated: &Notification, uri: &str) -> Text {
-    let mut splice = Splice::new(&updated.raw);
-    if let Some(params) = &updated.params {
-        splice.set(params, "uri", &Raw::from(uri));
-    }
-    splice.done()
+/// Tells whether an update is of a watched resource, or of something below it. Upstreams tell the exposed URI of what
+/// is watched itself, and their own URI of what lies below.
+pub(super) fn concerns(watched: &Route, uri: &str) -> bool {
+    let below = uri.strip_prefix(&*watched.own);
+    *watched.exposed == *uri || below.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Tells which lists changed, at most once in [`LIST_CHANGED_INTERVAL`].

@@ -72,16 +72,14 @@ pub(super) fn read(sealer: &Sealer, principal: &Principal, request: &Request, te
 fn binding(principal: &Principal, request: &Request) -> Vec<u8> {
     let params = request.params.as_ref();
     let text = |key: &str| params.and_then(|params| params.string(key)).unwrap_or_default();
-    let arguments: Value = params
-        .and_then(|params| params.get("arguments")?.read())
-        .unwrap_or(Value::Null);
+    let arguments = params.and_then(|params| params.get("arguments"));
+    let arguments = arguments.unwrap_or(Raw::literal("null"));
+    // What no value holds (numbers beyond all bounds, deep nesting) counts as it is spelt.
+    let arguments = arguments
+        .read()
+        .map_or_else(|| arguments.as_str().to_owned(), |read: Value| read.to_string());
     let mut digest = Sha256::new();
-    for part in [
-        request.method.as_str(),
-        &text("name"),
-        &text("uri"),
-        &arguments.to_string(),
-    ] {
+    for part in [request.method.as_str(), &text("name"), &text("uri"), &arguments] {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());
     }

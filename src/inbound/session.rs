@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::notices::concerns;
 use super::questions::Questions;
 use super::replay::Replays;
 use crate::catalog::Changes;
@@ -168,13 +169,9 @@ impl Session {
         Some(watched.swap_remove(index))
     }
 
-    /// Returns the URIs that the client watches and that go by `own` at their gateway.
-    pub(super) fn watched_as(&self, own: &str) -> Vec<Arc<str>> {
-        locked(&self.watched)
-            .iter()
-            .filter(|route| &*route.own == own)
-            .map(|route| route.exposed.clone())
-            .collect()
+    /// Tells whether the client watches what an update is of.
+    pub(super) fn watches(&self, uri: &str) -> bool {
+        locked(&self.watched).iter().any(|route| concerns(route, uri))
     }
 
     /// Returns of which changes of lists the client was told.

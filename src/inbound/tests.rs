@@ -52,6 +52,7 @@ struct Rig {
     identity: Identity,
     draining: CancellationToken,
     catalog: Arc<Catalog>,
+    fake: Arc<Fake>,
 }
 
 struct Got {
@@ -143,26 +144,33 @@ async fn rig<F>(on_call: impl Fn(Call) -> F + Send + Sync + 'static) -> Rig
 where
     F: Future<Output = Result<Answer, CallError>> + Send + 'static,
 {
+    let fake = Fake::new()
+        .on_call(on_call)
+        .on_list(|_| std::future::ready(Ok(listing())));
+    rig_of(FILE, fake).await
+}
+
+fn config_of(text: &str) -> config::Config {
     let file = config::File {
         name: "gateways.toml".to_owned(),
-        text: FILE.to_owned(),
+        text: text.to_owned(),
     };
     let sources = config::Sources::new(
         Some(file),
         std::collections::BTreeMap::new(),
         config::Flags::default(),
     );
-    let config = config::load(&sources).unwrap().config;
-    let fake = Arc::new(
-        Fake::new()
-            .on_call(on_call)
-            .on_list(|_| std::future::ready(Ok(listing()))),
-    );
+    config::load(&sources).unwrap().config
+}
+
+async fn rig_of(file: &str, fake: Fake) -> Rig {
+    let (config, fake) = (config_of(file), Arc::new(fake));
+    let link = fake.clone();
     let catalog = Arc::new(Catalog::new(Naming::of(&config)));
     let policy = Arc::new(Policy::new(catalog.clone(), Rules::of(&config).unwrap()));
     let (supervisor, metrics) = (Supervisor::new(), Arc::new(Metrics::new()));
     let make =
-        Box::new(move |_: &config::Gateway| fake.clone() as Arc<dyn crate::upstream::transport::Transport>);
+        Box::new(move |_: &config::Gateway| link.clone() as Arc<dyn crate::upstream::transport::Transport>);
     let gateways = Arc::new(Gateways::new(
         make,
         catalog.clone(),
@@ -171,7 +179,9 @@ where
     ));
     let mut changes = catalog.changes();
     gateways.apply(&config.gateways);
-    changes.wait_for(|now| now.tools > 0).await.unwrap();
+    while catalog.snapshot().parts().len() < config.gateways.len() {
+        changes.changed().await.unwrap();
+    }
     let draining = CancellationToken::new();
     let service = McpService::new(Parts {
         proxy: Arc::new(Proxy::new(policy, gateways)),
@@ -187,10 +197,17 @@ where
         identity: Identity::new(config.auth.as_ref()).unwrap(),
         draining,
         catalog,
+        fake,
     }
 }
 
 impl Rig {
+    fn principal(&self, key: &str) -> Arc<Principal> {
+        let mut credentials = HeaderMap::new();
+        credentials.insert("x-api-key", format!("{key}-key-0123456789").parse().unwrap());
+        self.identity.authenticate(&credentials).unwrap()
+    }
+
     async fn send(&self, method: &str, key: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Got {
         let mut request = Request::builder()
             .method(method)
@@ -200,11 +217,7 @@ impl Rig {
             request = request.header(*name, *value);
         }
         let mut request = request.body(body.into()).unwrap();
-        let mut credentials = HeaderMap::new();
-        credentials.insert("x-api-key", format!("{key}-key-0123456789").parse().unwrap());
-        request
-            .extensions_mut()
-            .insert(self.identity.authenticate(&credentials).unwrap());
+        request.extensions_mut().insert(self.principal(key));
         request.extensions_mut().insert(RequestId::new("rq"));
         let response = self.service.clone().call(request).await.unwrap();
         let (head, body) = response.into_parts();

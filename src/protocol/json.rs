@@ -64,6 +64,12 @@ impl Raw {
         Self(Bytes::from_static(text.as_bytes()))
     }
 
+    /// Returns the value apart from the message that it came in, whose bytes are held no longer.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// Returns the text.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {

@@ -34,6 +34,12 @@ impl RpcId {
         Self(Raw::from(number))
     }
 
+    /// Returns the id apart from the message that it came in, whose bytes are held no longer.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
+
     /// Returns the id as a JSON value.
     #[must_use]
     pub fn raw(&self) -> &Raw {

@@ -23,6 +23,9 @@ pub enum ProxyError {
     /// A method that no upstream is asked for.
     #[error("method not found")]
     UnknownMethod,
+    /// The call ended without an answer: a mistake of ours, which the log has.
+    #[error("the call ended without an answer")]
+    Lost,
     /// The upstream failed.
     #[error(transparent)]
     Call(#[from] CallError),

@@ -25,18 +25,23 @@ use crate::protocol::message::Message;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 type OnCall = Box<dyn Fn(Call) -> BoxFuture<'static, Result<Answer, CallError>> + Send + Sync>;
+type OnWatch = Box<dyn Fn(Arc<Client>) -> BoxFuture<'static, Result<(), CallError>> + Send + Sync>;
 type OnList = Box<dyn Fn(usize) -> BoxFuture<'static, Result<Listing, ListError>> + Send + Sync>;
 
 /// The link.
 pub(crate) struct Fake {
     on_call: OnCall,
     on_list: OnList,
+    on_watch: OnWatch,
     changes: watch::Sender<u64>,
     /// How many calls, lists, notices and shut-downs there were.
     pub(crate) calls: AtomicUsize,
     pub(crate) lists: AtomicUsize,
     pub(crate) notices: AtomicUsize,
     pub(crate) shut_downs: AtomicUsize,
+    /// Clients whose scope ended, and those that watch something, whenever they asked.
+    pub(crate) ended: std::sync::Mutex<Vec<Scope>>,
+    pub(crate) watchers: std::sync::Mutex<Vec<Arc<Client>>>,
 }
 
 impl Fake {
@@ -50,6 +55,9 @@ impl Fake {
             lists: AtomicUsize::new(0),
             notices: AtomicUsize::new(0),
             shut_downs: AtomicUsize::new(0),
+            on_watch: Box::new(|_| ready(Ok(())).boxed()),
+            ended: std::sync::Mutex::default(),
+            watchers: std::sync::Mutex::default(),
         }
     }
 
@@ -67,6 +75,14 @@ impl Fake {
         F: Future<Output = Result<Listing, ListError>> + Send + 'static,
     {
         self.on_list = Box::new(move |number| on_list(number).boxed());
+        self
+    }
+
+    pub(crate) fn on_watch<F>(mut self, on_watch: impl Fn(Arc<Client>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), CallError>> + Send + 'static,
+    {
+        self.on_watch = Box::new(move |client| on_watch(client).boxed());
         self
     }
 
@@ -92,11 +108,12 @@ impl Transport for Fake {
     fn watch_resource<'a>(
         &'a self,
         _: &'a Route,
-        _: &'a Arc<Client>,
+        client: &'a Arc<Client>,
         _: bool,
     ) -> BoxFuture<'a, Result<(), CallError>> {
         self.notices.fetch_add(1, Ordering::SeqCst);
-        ready(Ok(())).boxed()
+        self.watchers.lock().expect("unpoisoned").push(Arc::clone(client));
+        (self.on_watch)(Arc::clone(client))
     }
 
     fn roots_changed<'a>(&'a self, _: &'a Client) -> BoxFuture<'a, ()> {
@@ -104,8 +121,9 @@ impl Transport for Fake {
         ready(()).boxed()
     }
 
-    fn scope_ended<'a>(&'a self, _: &'a Client) -> BoxFuture<'a, ()> {
+    fn scope_ended<'a>(&'a self, client: &'a Client) -> BoxFuture<'a, ()> {
         self.notices.fetch_add(1, Ordering::SeqCst);
+        self.ended.lock().expect("unpoisoned").push(client.scope.clone());
         ready(()).boxed()
     }
 
