@@ -88,7 +88,9 @@ impl Catalog {
         let mut state = self.state();
         let known = state.listings.entry(gateway.clone()).or_default();
         known.looked = true;
-        known.listing = Some(Arc::new(listing));
+        let listing = Arc::new(listing);
+        known.listing = Some(listing.clone());
+        state.claims.prune(gateway, &listing);
         self.merge(&mut state);
     }
 
@@ -109,14 +111,13 @@ impl Catalog {
         self.merge(&mut state);
     }
 
-    /// Takes another order of gateways or other rules for names. Changed rules give all names anew.
+    /// Takes another order of gateways or other rules for names. Changed rules give the names anew that they are for.
     pub fn configure(&self, naming: Naming) {
         let mut state = self.state();
-        if !state.naming.same_rules(&naming) {
-            state.claims = Claims::default();
-        }
+        let state = &mut *state;
+        state.claims.reconfigure(&state.naming, &naming);
         state.naming = naming;
-        self.merge(&mut state);
+        self.merge(state);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -127,20 +128,22 @@ impl Catalog {
         let old = self.current.load();
         let mut builder = Builder::new(old.generation() + 1);
         let mut settled = true;
-        for gateway in &state.naming.order {
-            let known = state.listings.get(gateway);
+        let State {
+            naming,
+            claims,
+            listings,
+        } = state;
+        for gateway in &naming.order {
+            let known = listings.get(gateway);
             if let Some(listing) = known.and_then(|known| known.listing.as_ref()) {
-                state.claims.prune(gateway, listing);
                 let apps = listing.tools.iter().any(|tool| tool.app.is_some());
                 for kind in Kind::ALL {
                     for item in listing.items(kind) {
-                        match state
-                            .claims
-                            .give(&state.naming, kind, gateway, &item.own, settled)
-                        {
+                        match claims.give(naming, kind, gateway, &item.own, settled) {
                             Ok(exposed) => {
-                                let own = state.claims.answers_to_own_name(kind, gateway, &item.own);
-                                builder.add(kind, gateway, item, exposed, own && apps);
+                                let own =
+                                    apps && claims.answers_to_own_name(naming, kind, gateway, &item.own);
+                                builder.add(kind, gateway, item, exposed, own);
                             }
                             Err(reason) => builder.leave_out(kind, gateway, &item.own, reason),
                         }

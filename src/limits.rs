@@ -137,6 +137,8 @@ pub const TEST_EVENTS_BYTES_MAX: usize = MIB;
 pub const NAME_BYTES_MAX: usize = 256;
 /// An exposed name under `names = "portable"`.
 pub const PORTABLE_NAME_BYTES_MAX: usize = 64;
+/// Arguments of one tool that are mirrored into headers: a request has no room for more.
+pub const PARAM_HEADERS_MAX: usize = 64;
 /// A resource URI.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// Changes of lists reach clients at most this often.
@@ -302,4 +304,8 @@ const _: () = assert!(
 const _: () = assert!(
     SSE_PING_INTERVAL.as_secs() * 2 < SSE_IDLE_TIMEOUT.as_secs(),
     "a lost ping alone does not end a stream"
+);
+const _: () = assert!(
+    PARAM_HEADERS_MAX < HEADER_COUNT_MAX,
+    "mirrored arguments leave room for the other headers"
 );

@@ -86,6 +86,8 @@ pub enum ItemError {
 impl Item {
     /// Reads one entry of a list.
     pub fn read(kind: Kind, raw: Raw) -> Result<Self, ItemError> {
+        // Apart from its page: one entry that stays must not hold megabytes that were thrown away.
+        let raw = raw.detached();
         let members = raw.object().map_err(|_| ItemError::Unnamed(kind.key()))?;
         let own = members
             .string(kind.key())

@@ -26,6 +26,8 @@ pub struct Naming {
     names: Names,
     prefix_of: HashMap<GatewayId, Prefix>,
     rename: HashMap<GatewayId, BTreeMap<String, String>>,
+    /// Names that `rename` gives, with the gateway and its own name that they are for.
+    reserved: HashMap<String, (GatewayId, String)>,
 }
 
 /// Why something that a gateway lists has no name.
@@ -42,7 +44,8 @@ impl Naming {
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let gateways = &config.gateways;
-        Self {
+        let naming = Self {
+            reserved: HashMap::new(),
             order: gateways.iter().map(|gateway| gateway.name.clone()).collect(),
             prefix: config.tools.prefix,
             names: config.tools.names,
@@ -55,7 +58,18 @@ impl Naming {
                 .filter(|gateway| !gateway.rename.is_empty())
                 .map(|gateway| (gateway.name.clone(), gateway.rename.clone()))
                 .collect(),
+        };
+        naming.with_reserved()
+    }
+
+    fn with_reserved(mut self) -> Self {
+        for (gateway, names) in &self.rename {
+            for (own, exposed) in names {
+                let whose = (gateway.clone(), own.clone());
+                self.reserved.insert(exposed.clone(), whose);
+            }
         }
+        self
     }
 
     #[cfg(test)]
@@ -65,48 +79,71 @@ impl Naming {
         names: Names,
         rename: HashMap<GatewayId, BTreeMap<String, String>>,
     ) -> Self {
-        Self {
+        let naming = Self {
             order,
             prefix,
             names,
             prefix_of: HashMap::new(),
             rename,
-        }
+            reserved: HashMap::new(),
+        };
+        naming.with_reserved()
     }
 
-    /// Tells whether names come out the same but for the order of newcomers.
-    pub(super) fn same_rules(&self, other: &Self) -> bool {
+    /// Tells whether what stands in the configuration for one owner's name is the same.
+    fn same_for(&self, other: &Self, owner: &Owner) -> bool {
         let rules = |naming: &Self| {
+            let renamed = naming.rename.get(&owner.gateway);
             (
-                naming.prefix,
-                naming.names,
-                naming.prefix_of.clone(),
-                naming.rename.clone(),
+                naming.prefix_of.get(&owner.gateway).copied(),
+                renamed.and_then(|names| names.get(&*owner.own).cloned()),
             )
         };
-        rules(self) == rules(other)
+        is_uri(owner.kind) || rules(self) == rules(other)
+    }
+
+    /// Tells whether a name is one that another gateway may get: by its prefix, or because it is renamed to that.
+    fn is_anothers(&self, kind: Kind, gateway: &GatewayId, own: &str, name: &str) -> bool {
+        let prefixed = self.order.iter().any(|other| {
+            let prefix = if is_uri(kind) {
+                uri_prefix(other)
+            } else {
+                format!("{other}{SEPARATOR}")
+            };
+            other != gateway && name.starts_with(&prefix)
+        });
+        prefixed || (!is_uri(kind) && self.is_reserved(gateway, own, name))
+    }
+
+    fn is_reserved(&self, gateway: &GatewayId, own: &str, name: &str) -> bool {
+        self.reserved
+            .get(name)
+            .is_some_and(|(whose, of)| whose != gateway || of != own)
     }
 
     /// Returns the names that something may get, best first.
     fn candidates(&self, kind: Kind, gateway: &GatewayId, own: &str) -> Vec<String> {
-        if matches!(kind, Kind::Resource | Kind::Template) {
-            return vec![
-                own.to_owned(),
-                format!("gw-{}+{own}", gateway.as_str().replace('_', "-")),
-            ];
+        if is_uri(kind) {
+            let mapped = format!("{}{own}", uri_prefix(gateway));
+            if self.is_anothers(kind, gateway, own, own) {
+                return vec![mapped];
+            }
+            return vec![own.to_owned(), mapped];
         }
+        let mut names = self.names_for(gateway, own);
+        names.retain(|name| !self.is_reserved(gateway, own, name));
+        names
+    }
+
+    fn names_for(&self, gateway: &GatewayId, own: &str) -> Vec<String> {
         if let Some(given) = self.rename.get(gateway).and_then(|names| names.get(own)) {
             return vec![given.clone()];
         }
         let bare = self.valid(own);
         let prefixed = self.valid(&format!("{gateway}{SEPARATOR}{own}"));
         let distinct = with_hash(&prefixed, own);
-        let foreign = self.order.iter().any(|other| {
-            other != gateway
-                && own
-                    .strip_prefix(other.as_str())
-                    .is_some_and(|rest| rest.starts_with(SEPARATOR))
-        });
+        // As it is exposed: characters that are mapped can make a prefix, too.
+        let foreign = self.is_anothers(Kind::Tool, gateway, own, &bare);
         match self.prefix_of.get(gateway).unwrap_or(&self.prefix) {
             Prefix::Never => vec![bare],
             Prefix::OnConflict if !foreign => vec![bare, prefixed, distinct],
@@ -126,6 +163,15 @@ impl Naming {
             with_hash(&mapped, name)
         }
     }
+}
+
+fn is_uri(kind: Kind) -> bool {
+    matches!(kind, Kind::Resource | Kind::Template)
+}
+
+/// Begins the URIs of a gateway that it does not share with another.
+fn uri_prefix(gateway: &GatewayId) -> String {
+    format!("gw-{}+", gateway.as_str().replace('_', "-"))
 }
 
 /// Cuts a name where it is too long and ends it with a hash that stays the same over restarts.
@@ -192,10 +238,27 @@ impl Claims {
     }
 
     /// Tells whether a gateway's own name leads to it when no exposed name is spelt like that.
-    pub(super) fn answers_to_own_name(&self, kind: Kind, gateway: &GatewayId, own: &Arc<str>) -> bool {
+    pub(super) fn answers_to_own_name(
+        &self,
+        naming: &Naming,
+        kind: Kind,
+        gateway: &GatewayId,
+        own: &Arc<str>,
+    ) -> bool {
         self.own_names
             .get(&(kind, own.clone()))
             .is_some_and(|owner| owner.gateway == *gateway)
+            && !naming.is_anothers(kind, gateway, own, own)
+    }
+
+    /// Gives up the names for which other rules stand in the configuration now; all of them when those for everybody
+    /// have changed. Nobody else's name moves because of one gateway's rules.
+    pub(super) fn reconfigure(&mut self, old: &Naming, new: &Naming) {
+        if (old.prefix, old.names) == (new.prefix, new.names) {
+            self.keep(|owner| old.same_for(new, owner));
+        } else {
+            *self = Self::default();
+        }
     }
 
     /// Gives up everything that a gateway holds.

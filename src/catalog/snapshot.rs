@@ -1,6 +1,6 @@
 //! One immutable state of the catalog: the merged lists with their bytes, and the routing table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,22 +127,20 @@ impl Snapshot {
             found.push(unlisted(&entry.route.gateway, uri, own));
         }
         if found.is_empty() {
-            let scheme = |uri: &str| uri.split_once(':').map(|(scheme, _)| scheme.to_owned());
-            let lists_scheme = |gateway: &GatewayId| {
-                let same = |entry: &Entry| {
-                    entry.route.gateway == *gateway && scheme(&entry.route.exposed) == scheme(uri)
-                };
-                self.resources
-                    .entries
-                    .iter()
-                    .chain(&self.templates.entries)
-                    .any(same)
-            };
+            let wanted = scheme(uri);
+            let listing_it: HashSet<&GatewayId> = self
+                .resources
+                .entries
+                .iter()
+                .chain(&self.templates.entries)
+                .filter(|entry| scheme(&entry.route.own) == wanted)
+                .map(|entry| &entry.route.gateway)
+                .collect();
             let (near, far): (Vec<_>, Vec<_>) = self
                 .parts
                 .iter()
                 .filter(|part| part.has_resources)
-                .partition(|part| lists_scheme(&part.gateway));
+                .partition(|part| listing_it.contains(&part.gateway));
             found.extend(
                 near.into_iter()
                     .chain(far)
@@ -218,6 +216,10 @@ impl Snapshot {
             Kind::Template => &self.templates,
         }
     }
+}
+
+fn scheme(uri: &str) -> Option<&str> {
+    uri.split_once(':').map(|(scheme, _)| scheme)
 }
 
 fn unlisted(gateway: &GatewayId, exposed: &str, own: &str) -> Arc<Route> {
@@ -306,6 +308,10 @@ impl Builder {
 
     pub(super) fn finish_gateway(&mut self, gateway: &GatewayId, listing: &Listing) {
         self.expose_apps(gateway);
+        self.snapshot.ttl = match (self.snapshot.ttl, listing.ttl) {
+            (Some(ours), Some(its)) => Some(ours.min(its)),
+            (ours, its) => ours.or(its),
+        };
         self.snapshot.parts.push(Part {
             gateway: gateway.clone(),
             completions: listing.completions,

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::headers::{PARAM_PREFIX, decode_value, encode_value};
 use super::json::Raw;
+use crate::limits::PARAM_HEADERS_MAX;
 
 const ANNOTATION: &str = "x-mcp-header";
 /// Keywords under which an annotated property is not always reached, or reached more than once.
@@ -83,6 +84,12 @@ fn collect(
                 return Err(InvalidAnnotation {
                     at: path.join("."),
                     reason: "the header's name is used twice",
+                });
+            }
+            if found.len() == PARAM_HEADERS_MAX {
+                return Err(InvalidAnnotation {
+                    at: path.join("."),
+                    reason: "a request has no room for so many headers",
                 });
             }
             found.push(param);
@@ -194,6 +201,9 @@ impl ParamHeader {
             return own == text;
         }
         if self.integer && value.as_str() != text {
+            if let (Ok(a), Ok(b)) = (value.as_str().parse::<i128>(), text.parse::<i128>()) {
+                return a == b;
+            }
             return matches!((value.as_str().parse::<f64>(), text.parse::<f64>()), (Ok(a), Ok(b)) if a.to_bits() == b.to_bits());
         }
         value.as_str() == text
@@ -228,6 +238,11 @@ mod tests {
             "integers compare as numbers"
         );
         assert!(!found[0].agrees(&headers, &raw("{}")));
+        headers.insert("Mcp-Param-Shard", HeaderValue::from_static("9007199254740993"));
+        assert!(
+            !found[0].agrees(&headers, &raw(r#"{"a":{"b":9007199254740992}}"#)),
+            "however large they are"
+        );
     }
 
     #[test]
