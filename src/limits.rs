@@ -196,6 +196,9 @@ pub const STREAM_END_WAIT: Duration = Duration::from_secs(1);
 /// The first call of a new upstream session waits this long for the session's GET stream, if its client can be asked
 /// something: what a server sends there before is lost.
 pub const GET_STREAM_WAIT: Duration = Duration::from_millis(300);
+/// Requests of an upstream (pings, what is refused) that are being answered on one session or call at the same time;
+/// what is beyond stays unanswered.
+pub const ANSWERS_AT_ONCE_MAX: usize = 16;
 /// Messages of a call that came on its session's GET stream and wait for the call to read them.
 pub const ASIDES_MAX: usize = 16;
 /// Failed attempts in a row to resume a stream.

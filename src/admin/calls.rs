@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::query::bad;
 use super::{Caller, Name, Parts, answer, exact_ms, fault};
@@ -30,6 +31,7 @@ use crate::protocol::message::{self, Message, Notification, Request, RpcId};
 use crate::protocol::meta::{LogLevel, PROGRESS_TOKEN};
 use crate::protocol::version::ProtocolVersion;
 use crate::proxy::ProxyError;
+use crate::telemetry;
 use crate::web::{Problem, read_body};
 
 /// Log messages are wanted from here on.
@@ -143,7 +145,7 @@ async fn call(
         task: None,
         cancel,
         events,
-        traceparent: None,
+        traceparent: telemetry::outgoing(&Span::current(), None).map(|context| context.to_string()),
     }));
     let outcome = loop {
         tokio::select! {

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on should say so at once"
 )]
 
+mod admin;
 mod cli;
 mod config;
 mod server;

@@ -170,7 +170,7 @@ impl Hearing {
             return;
         }
         if let Message::Request(request) = &message {
-            self.session.tell_later(incoming::answer_outside(request));
+            self.session.answer_later(incoming::answer_outside(request));
         }
     }
 

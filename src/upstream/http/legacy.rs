@@ -16,7 +16,6 @@ use super::own;
 use super::pool::{Key, Lease, Pool, Slot};
 use super::replies::Replies;
 use super::session::{Session, SessionAsk};
-use super::stream::EventStream;
 use super::talk::Talk;
 use super::wire::Reply;
 use crate::catalog::listing::Listing;
@@ -109,10 +108,19 @@ impl Legacy {
         let mut headers = session.headers().clone();
         trace(&mut headers, call);
         let mut talk = Talk::new(&self.link, lease.slot(), session, call, &mapped);
-        let posted = self.link.wire.post(body, &headers, self.link.call_timeout);
+        let mut patience = self.link.call_timeout;
+        if lease.slot().can_be_asked() {
+            // Nothing need arrive while a person thinks; the call's own deadline knows when to give up.
+            patience = patience.max(self.link.question_timeout);
+        }
+        let posted = self.link.wire.post(body, &headers, patience);
         let outcome = match talk.until(posted).await? {
-            Ok((Reply::Json(body), _)) => Self::read_json(&mut talk, body).await,
-            Ok((Reply::Events(stream), _)) => self.read_stream(session, &mut talk, stream).await,
+            Ok((Reply::Json(body), _)) => read_json(&mut talk, body).await,
+            Ok((Reply::Events(stream), _)) => {
+                let mut replies = Replies::new(&self.link, session, stream);
+                let response = read_replies(&mut replies, &mut talk).await;
+                response.inspect(|_| replies.finish())
+            }
             Ok((Reply::Refused(refusal), _)) => session.refused(refusal),
             Ok((Reply::Accepted, _)) => Err(Fault::NotAMessage("nothing came back".to_owned())),
             Err(fault) => Err(fault),
@@ -121,28 +129,6 @@ impl Legacy {
             abandoned.disarm();
         }
         outcome
-    }
-
-    async fn read_json(talk: &mut Talk<'_>, body: Bytes) -> Result<Response, Fault> {
-        let response = talk.take(own::read_json(body)?).await?;
-        response.ok_or_else(|| Fault::NotAMessage("not a response to the request".to_owned()))
-    }
-
-    /// Reads messages until the answer comes.
-    async fn read_stream(
-        &self,
-        session: &Arc<Session>,
-        talk: &mut Talk<'_>,
-        stream: Box<EventStream>,
-    ) -> Result<Response, Fault> {
-        let mut replies = Replies::new(&self.link, session, stream);
-        loop {
-            let message = talk.until(replies.next()).await??;
-            if let Some(response) = talk.take(message).await? {
-                replies.finish();
-                return Ok(response);
-            }
-        }
     }
 
     /// Asks for every list, and listens for changes afterwards.
@@ -310,6 +296,21 @@ impl Legacy {
             tracing::debug!(gateway.id = %self.link.gateway, reason = %fault, "an upstream session is not back yet");
             tokio::time::sleep(hearing::BACKOFF.wait(failures)).await;
             failures = failures.saturating_add(1);
+        }
+    }
+}
+
+async fn read_json(talk: &mut Talk<'_>, body: Bytes) -> Result<Response, Fault> {
+    let response = talk.take(own::read_json(body)?).await?;
+    response.ok_or_else(|| Fault::NotAMessage("not a response to the request".to_owned()))
+}
+
+/// Reads messages until the answer comes.
+async fn read_replies(replies: &mut Replies<'_>, talk: &mut Talk<'_>) -> Result<Response, Fault> {
+    loop {
+        let message = talk.until(replies.next()).await??;
+        if let Some(response) = talk.take(message).await? {
+            return Ok(response);
         }
     }
 }

@@ -76,8 +76,11 @@ impl Link {
 
     /// Counts an answer that belongs to no request of ours.
     pub(super) fn stray(&self) {
-        self.strays.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(gateway.id = %self.gateway, "an answer to a request that was not asked was dropped");
+        let strays = self.strays.fetch_add(1, Ordering::Relaxed) + 1;
+        // A hostile upstream must not fill the log.
+        if strays.is_power_of_two() {
+            tracing::warn!(gateway.id = %self.gateway, strays, "answers to requests that were not asked were dropped");
+        }
     }
 
     pub(super) fn strays(&self) -> u64 {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
@@ -14,7 +15,7 @@ use super::link::Link;
 use super::own::{self, Outcome};
 use super::probe;
 use super::wire::{Refusal, Reply};
-use crate::limits::{FIRST_BYTE_TIMEOUT, UPSTREAM_SESSION_ID_BYTES_MAX};
+use crate::limits::{ANSWERS_AT_ONCE_MAX, FIRST_BYTE_TIMEOUT, UPSTREAM_SESSION_ID_BYTES_MAX};
 use crate::protocol::error::{
     INVALID_PARAMS, METHOD_NOT_FOUND, PARSE_ERROR, UNSUPPORTED_VERSION, URL_ELICITATION_REQUIRED,
 };
@@ -38,6 +39,8 @@ pub(super) struct Session {
     keeps_ids: bool,
     /// The level that the upstream was told.
     level: tokio::sync::Mutex<Option<LogLevel>>,
+    /// Places for answers to requests that belong to no call.
+    answering: Arc<Semaphore>,
     /// Whether somebody listens on its GET stream.
     pub(super) heard: AtomicBool,
     /// Cancelled when the session is no longer used.
@@ -72,6 +75,7 @@ impl Session {
             handshake,
             keeps_ids,
             level: tokio::sync::Mutex::new(None),
+            answering: Arc::new(Semaphore::new(ANSWERS_AT_ONCE_MAX)),
             heard: AtomicBool::new(false),
             ended: link.down.child_token(),
         };
@@ -163,7 +167,22 @@ impl Session {
         }
     }
 
-    /// Sends the same in the background.
+    /// Answers a request in the background. A flood of them is not answered.
+    pub(super) fn answer_later(self: &Arc<Self>, body: Bytes) {
+        let Ok(place) = Arc::clone(&self.answering).try_acquire_owned() else {
+            tracing::debug!(gateway.id = %self.link.gateway, "too many requests of an upstream at once; one is not answered");
+            return;
+        };
+        let session = Arc::clone(self);
+        self.link.supervisor.spawn("answer to an upstream", async move {
+            if let Err(fault) = session.tell(body).await {
+                tracing::debug!(gateway.id = %session.link.gateway, reason = %fault, "an upstream did not take an answer");
+            }
+            drop(place);
+        });
+    }
+
+    /// Sends a notification in the background.
     pub(super) fn tell_later(self: &Arc<Self>, body: Bytes) {
         let session = Arc::clone(self);
         self.link.supervisor.spawn("message to an upstream", async move {
@@ -176,7 +195,7 @@ impl Session {
     /// Deals with a message that belongs to no call.
     fn aside(self: &Arc<Self>, message: Message) {
         match message {
-            Message::Request(request) => self.tell_later(incoming::answer_outside(&request)),
+            Message::Request(request) => self.answer_later(incoming::answer_outside(&request)),
             Message::Notification(notification) if is_list_change(notification.method) => self.link.changed(),
             Message::Notification(_) => {}
             Message::Response(_) => self.link.stray(),

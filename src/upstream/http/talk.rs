@@ -17,7 +17,7 @@ use super::link::Link;
 use super::pool::Slot;
 use super::session::Session;
 use crate::exchange::Call;
-use crate::limits::ASIDES_MAX;
+use crate::limits::{ANSWERS_AT_ONCE_MAX, ASIDES_MAX, QUESTIONS_PER_CALL_MAX};
 use crate::protocol::json::Raw;
 use crate::protocol::message::{Message, Response};
 use crate::upstream::incoming::{Asked, Incoming, Taken};
@@ -119,6 +119,9 @@ impl<'a> Talk<'a> {
         match self.incoming.take(message).await? {
             Taken::Answer(response) => return Ok(Some(response)),
             Taken::Done => {}
+            Taken::Send(_) if self.told.len() >= ANSWERS_AT_ONCE_MAX + QUESTIONS_PER_CALL_MAX => {
+                tracing::debug!(gateway.id = %self.link.gateway, "too many requests of an upstream at once; one is not answered");
+            }
             Taken::Send(body) => self.told.push(tell(self.link, self.session, body).boxed()),
             Taken::Asked(asked) => self.told.push(answer(self.link, self.session, asked).boxed()),
             Taken::ListsChanged => self.link.changed(),

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::fake::{Conn, Fake, Seen};
 use super::text;
 use crate::exchange::{Answer, CallError};
+use crate::limits::{ANSWERS_AT_ONCE_MAX, QUESTIONS_PER_CALL_MAX};
 use crate::upstream::fixture::{call_of, client, tool_route};
 use crate::upstream::http::HttpTransport;
 use crate::upstream::transport::Transport;
@@ -212,4 +213,37 @@ async fn a_header_that_cannot_be_sent_is_refused_without_its_value() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("X-Key") && !error.contains('\n'), "{error}");
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_is_not_answered_without_bound() {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let fake = Fake::legacy(json!({}), move |seen, mut conn| {
+        let mut released = released.clone();
+        async move {
+            if seen.method().is_empty() {
+                // An answer that is not taken holds its place.
+                return conn.hung_up().await;
+            }
+            conn.events().await;
+            for n in 0..500 {
+                conn.event(&json!({"jsonrpc": "2.0", "id": n, "method": "ping"}))
+                    .await;
+            }
+            released.wait_for(|released| *released).await.unwrap();
+            conn.raw(format!("data: {}\n\n", result(&seen)).as_bytes()).await;
+        }
+    })
+    .await;
+    let transport = fake.transport();
+    let (call, _events) = call_of(client("{}"), 8);
+    let route = tool_route("t", "t");
+    let bound = ANSWERS_AT_ONCE_MAX + QUESTIONS_PER_CALL_MAX;
+    let script = async {
+        fake.wait("POST (response)", bound).await;
+        release.send_replace(true);
+    };
+    let (answer, ()) = tokio::join!(transport.call(&route, call), script);
+    assert!(answer.is_ok());
+    assert_eq!(fake.of("POST (response)").len(), bound);
 }
