@@ -43,6 +43,8 @@ struct State {
     naming: Naming,
     claims: Claims,
     listings: HashMap<GatewayId, Known>,
+    /// 1 for each list of which a change was announced and not yet told.
+    announced: Changes,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +94,15 @@ impl Catalog {
         known.listing = Some(listing.clone());
         state.claims.prune(gateway, &listing);
         self.merge(&mut state);
+    }
+
+    /// Notes that a gateway announced changes of lists: with what is published next, clients are told of them, even
+    /// where we see no difference.
+    pub fn announced(&self, tools: bool, prompts: bool, resources: bool) {
+        let mut state = self.state();
+        state.announced.tools |= u64::from(tools);
+        state.announced.prompts |= u64::from(prompts);
+        state.announced.resources |= u64::from(resources);
     }
 
     /// Notes that a gateway has had its chance to answer: those behind it in the file need not wait for it any more.
@@ -155,8 +166,10 @@ impl Catalog {
         }
         let new = builder.build();
         let changed = |kind| u64::from(!new.same_list(&old, kind));
-        let (tools, prompts) = (changed(Kind::Tool), changed(Kind::Prompt));
-        let resources = changed(Kind::Resource) | changed(Kind::Template);
+        let announced = std::mem::take(&mut state.announced);
+        let tools = changed(Kind::Tool) | announced.tools;
+        let prompts = changed(Kind::Prompt) | announced.prompts;
+        let resources = changed(Kind::Resource) | changed(Kind::Template) | announced.resources;
         drop(old);
         self.current.store(Arc::new(new));
         self.changes.send_if_modified(|counts| {

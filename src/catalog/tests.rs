@@ -291,3 +291,19 @@ fn changes_are_counted_by_list_and_only_when_something_changed() {
         }
     );
 }
+
+#[test]
+fn an_announced_change_is_told_even_where_no_difference_is_seen() {
+    let catalog = catalog(&["a"], Prefix::OnConflict, Names::Portable);
+    catalog.publish(&id("a"), listing(&["echo"]));
+    let before = *catalog.changes().borrow();
+    catalog.announced(false, true, false);
+    assert_eq!(
+        *catalog.changes().borrow(),
+        before,
+        "told with the list, not before it"
+    );
+    catalog.publish(&id("a"), listing(&["echo"]));
+    let after = *catalog.changes().borrow();
+    assert_eq!((after.tools, after.prompts), (before.tools, before.prompts + 1));
+}

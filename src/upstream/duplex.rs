@@ -34,7 +34,7 @@ use crate::limits::SWEEP_INTERVAL;
 use crate::protocol::version::Era;
 use crate::supervisor::Supervisor;
 use crate::upstream::lists::{self, AskError};
-use crate::upstream::transport::{ListError, Transport};
+use crate::upstream::transport::{Announced, ListError, Transport};
 
 /// Whose a pipe is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -231,7 +231,7 @@ impl<C: Connect> Transport for Duplex<C> {
         Box::pin(self.ask_for_lists())
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn changes(&self) -> watch::Receiver<Announced> {
         self.slots.changes().subscribe()
     }
 

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::transport::{ListError, Transport};
+use super::transport::{Announced, ListError, Transport};
 use crate::catalog::listing::{Item, Kind, Listing};
 use crate::catalog::route::Route;
 use crate::config;
@@ -33,7 +33,7 @@ pub(crate) struct Fake {
     on_call: OnCall,
     on_list: OnList,
     on_watch: OnWatch,
-    changes: watch::Sender<u64>,
+    changes: watch::Sender<Announced>,
     /// How many calls, lists, notices and shut-downs there were.
     pub(crate) calls: AtomicUsize,
     pub(crate) lists: AtomicUsize,
@@ -50,7 +50,7 @@ impl Fake {
         Self {
             on_call: Box::new(|_| ready(Ok(answer(r#"{"content":[]}"#))).boxed()),
             on_list: Box::new(|_| ready(Ok(listing(&["echo"]))).boxed()),
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::new(Announced::default()),
             calls: AtomicUsize::new(0),
             lists: AtomicUsize::new(0),
             notices: AtomicUsize::new(0),
@@ -87,7 +87,7 @@ impl Fake {
     }
 
     pub(crate) fn announce(&self) {
-        self.changes.send_modify(|count| *count += 1);
+        self.changes.send_modify(|announced| announced.link += 1);
     }
 }
 
@@ -101,7 +101,7 @@ impl Transport for Fake {
         (self.on_list)(self.lists.fetch_add(1, Ordering::SeqCst))
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn changes(&self) -> watch::Receiver<Announced> {
         self.changes.subscribe()
     }
 
@@ -275,6 +275,8 @@ impl super::publish::Publish for Shelf {
         let tools = listing.tools.iter().map(|tool| tool.own.to_string()).collect();
         self.put(Put::Tools(gateway.to_string(), tools));
     }
+
+    fn announced(&self, _: &GatewayId, _: Announced, _: Announced) {}
 
     fn looked(&self, gateway: &GatewayId) {
         self.put(Put::Looked(gateway.to_string()));

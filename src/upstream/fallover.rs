@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::transport::{ListError, Transport};
+use super::transport::{Announced, ListError, Transport};
 use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
@@ -33,7 +33,7 @@ pub(super) struct Fallover<N> {
     make_older: MakeOlder,
     /// In use when it is there.
     older: ArcSwapOption<Arc<dyn Transport>>,
-    changes: Arc<watch::Sender<u64>>,
+    changes: Arc<watch::Sender<Announced>>,
     supervisor: Supervisor,
 }
 
@@ -45,7 +45,7 @@ impl<N: Newer> Fallover<N> {
             newer,
             make_older,
             older: ArcSwapOption::empty(),
-            changes: Arc::new(watch::Sender::new(0)),
+            changes: Arc::new(watch::Sender::new(Announced::default())),
             supervisor: supervisor.clone(),
         };
         this.pass_on(this.newer.changes());
@@ -57,12 +57,15 @@ impl<N: Newer> Fallover<N> {
     }
 
     /// Passes announcements of a link on, for as long as there is that link.
-    fn pass_on(&self, mut from: watch::Receiver<u64>) {
+    fn pass_on(&self, mut from: watch::Receiver<Announced>) {
         let to = Arc::downgrade(&self.changes);
+        let mut told = *from.borrow();
         self.supervisor.spawn("announcements of a link", async move {
             while from.changed().await.is_ok() {
                 let Some(to) = to.upgrade() else { return };
-                to.send_modify(|count| *count += 1);
+                let now = *from.borrow_and_update();
+                to.send_modify(|announced| announced.add(told, now));
+                told = now;
             }
         });
     }
@@ -113,7 +116,7 @@ impl<N: Newer> Transport for Fallover<N> {
         self.list_anyhow().boxed()
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn changes(&self) -> watch::Receiver<Announced> {
         self.changes.subscribe()
     }
 

@@ -34,7 +34,7 @@ use self::link::Link;
 use self::modern::Modern;
 use self::probe::Discovered;
 pub use self::wire::SettingsError;
-use super::transport::{ListError, Transport};
+use super::transport::{Announced, ListError, Transport};
 use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
 use crate::config::{EraChoice, Secret};
@@ -234,7 +234,7 @@ impl Transport for HttpTransport {
         })
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn changes(&self) -> watch::Receiver<Announced> {
         self.link.changes()
     }
 

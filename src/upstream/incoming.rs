@@ -32,7 +32,7 @@ pub enum Taken {
     /// The client was asked: wait for [`Asked::answer`] and send it upstream.
     Asked(Asked),
     /// The upstream's lists changed.
-    ListsChanged,
+    ListsChanged(Method),
     /// Belongs to no call: for the client's outbox.
     Outside(Notification),
     /// An answer to another id. Never delivered; count it.
@@ -97,7 +97,7 @@ impl<'a> Incoming<'a> {
             Method::Progress => self.progress(notification),
             Method::LogMessage => wanted(self.call.log_level, &notification).then_some(notification),
             Method::ToolsListChanged | Method::PromptsListChanged | Method::ResourcesListChanged => {
-                return Ok(Taken::ListsChanged);
+                return Ok(Taken::ListsChanged(notification.method));
             }
             Method::ResourcesUpdated => return Ok(Taken::Outside(notification)),
             // Of use to a server only, or to the link itself.

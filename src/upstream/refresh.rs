@@ -11,7 +11,7 @@ use super::backoff::{Backoff, spread};
 use super::gateway::Gateway;
 use super::health::LinkState;
 use super::publish::Publish;
-use super::transport::ListError;
+use super::transport::{Announced, ListError};
 use crate::catalog::listing::Listing;
 use crate::clock::{self, Instant};
 use crate::limits::{
@@ -91,14 +91,17 @@ impl Look<'_> {
     async fn keep_looking(&self) {
         let mut changes = self.gateway.transport().changes();
         let mut wanted = self.gateway.looks.wanted.subscribe();
-        let mut failures = 0;
+        let (mut failures, mut told) = (0, *changes.borrow());
         loop {
             let started = clock::now();
             let serving = *wanted.borrow_and_update();
-            changes.borrow_and_update();
+            let heard = *changes.borrow_and_update();
             let due = match self.list().await {
                 Ok(listing) => {
                     failures = 0;
+                    let gateway = self.gateway;
+                    gateway.unless_retired(|| self.publish.announced(gateway.name(), told, heard));
+                    told = heard;
                     self.good(listing, started)
                 }
                 Err(ListError(reason)) => {
@@ -169,7 +172,7 @@ impl Look<'_> {
         &self,
         started: Instant,
         mut due: Instant,
-        changes: &mut watch::Receiver<u64>,
+        changes: &mut watch::Receiver<Announced>,
         wanted: &mut watch::Receiver<u64>,
     ) {
         let soon = started + LIST_CHANGED_INTERVAL;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
+use crate::protocol::method::Method;
 use crate::protocol::version::Era;
 
 /// One way to speak to one gateway. Implementations hold connections, sessions and processes, each for one scope of
@@ -22,7 +23,7 @@ pub trait Transport: Send + Sync + 'static {
     fn list(&self) -> BoxFuture<'_, Result<Listing, ListError>>;
 
     /// Counts up whenever the upstream announces that its lists changed, or its link was lost or came back.
-    fn changes(&self) -> watch::Receiver<u64>;
+    fn changes(&self) -> watch::Receiver<Announced>;
 
     /// Starts or ends telling a client's outbox of changes of a resource. Idempotent.
     fn watch_resource<'a>(
@@ -43,6 +44,39 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Ends every connection, session and process.
     fn shut_down(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What was heard of an upstream's lists so far, each counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// `notifications/tools/list_changed`
+    pub tools: u64,
+    /// `notifications/prompts/list_changed`
+    pub prompts: u64,
+    /// `notifications/resources/list_changed`
+    pub resources: u64,
+    /// The link was lost or came back, or the lists were found to be out of date.
+    pub link: u64,
+}
+
+impl Announced {
+    /// Counts a notification; others than of changed lists count for the link.
+    pub fn heard(&mut self, method: Method) {
+        *match method {
+            Method::ToolsListChanged => &mut self.tools,
+            Method::PromptsListChanged => &mut self.prompts,
+            Method::ResourcesListChanged => &mut self.resources,
+            _ => &mut self.link,
+        } += 1;
+    }
+
+    /// Counts what another link heard since.
+    pub fn add(&mut self, before: Self, now: Self) {
+        self.tools += now.tools - before.tools;
+        self.prompts += now.prompts - before.prompts;
+        self.resources += now.resources - before.resources;
+        self.link += now.link - before.link;
+    }
 }
 
 /// Why a gateway's lists could not be had.

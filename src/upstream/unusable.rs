@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::transport::{ListError, Transport};
+use super::transport::{Announced, ListError, Transport};
 use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
@@ -18,7 +18,7 @@ use crate::protocol::version::Era;
 pub(super) struct Unusable {
     gateway: GatewayId,
     reason: String,
-    changes: watch::Sender<u64>,
+    changes: watch::Sender<Announced>,
 }
 
 impl Unusable {
@@ -27,7 +27,7 @@ impl Unusable {
         Self {
             gateway: gateway.clone(),
             reason: reason.to_string(),
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::new(Announced::default()),
         }
     }
 
@@ -48,7 +48,7 @@ impl Transport for Unusable {
         ready(Err(ListError(self.reason.clone()))).boxed()
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn changes(&self) -> watch::Receiver<Announced> {
         self.changes.subscribe()
     }
 

@@ -74,7 +74,7 @@ impl Inbox {
 
     fn end(&self, reason: &str) {
         if self.pending.end(reason, Ending::Lost) {
-            self.news.lists_changed();
+            self.news.heard(Method::Other);
         }
     }
 
@@ -108,7 +108,7 @@ impl Inbox {
                 }
             }
             Method::ToolsListChanged | Method::PromptsListChanged | Method::ResourcesListChanged => {
-                self.news.lists_changed();
+                self.news.heard(notification.method);
             }
             Method::ResourcesUpdated => self.news.watches.tell(&notification),
             Method::LogMessage => self.log_message(&notification),

@@ -199,7 +199,11 @@ impl Link {
                 }
                 Taken::Asked(asked) => questions.push(asked.answer(question_timeout)),
                 // The inbox hands a call nothing else than its own.
-                Taken::Done | Taken::Answer(_) | Taken::ListsChanged | Taken::Outside(_) | Taken::Stray => {}
+                Taken::Done
+                | Taken::Answer(_)
+                | Taken::ListsChanged(_)
+                | Taken::Outside(_)
+                | Taken::Stray => {}
             }
         }
     }

@@ -5,22 +5,24 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::protocol::method::Method;
+use crate::upstream::transport::Announced;
 use crate::upstream::watches::Watches;
 
 /// What an inbox tells of.
 #[derive(Clone, Debug)]
 pub(super) struct News {
     /// Counts changes of lists; only the pipe that lists are asked for has it.
-    pub(super) changes: Option<watch::Sender<u64>>,
+    pub(super) changes: Option<watch::Sender<Announced>>,
     /// Who watches resources on this pipe, and on the next one in its place.
     pub(super) watches: Arc<Watches>,
 }
 
 impl News {
-    /// Counts a change of lists, or of the pipe that they are asked for.
-    pub(super) fn lists_changed(&self) {
+    /// Counts an announced change of a list; any other method stands for the pipe that lists are asked for.
+    pub(super) fn heard(&self, method: Method) {
         if let Some(changes) = &self.changes {
-            changes.send_modify(|count| *count += 1);
+            changes.send_modify(|announced| announced.heard(method));
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::limits::{
 use crate::protocol::version::Era;
 use crate::supervisor::Supervisor;
 use crate::upstream::backoff::Backoff;
+use crate::upstream::transport::Announced;
 use crate::upstream::transport::ListError;
 use crate::upstream::watches::Watches;
 
@@ -35,7 +36,7 @@ pub(super) struct Slots<C> {
     by_owner: Lock<HashMap<Owner, Arc<Slot>>>,
     /// Failed starts, whoever they were for: what cannot start for one starts for nobody.
     starts: Lock<Failures>,
-    changes: watch::Sender<u64>,
+    changes: watch::Sender<Announced>,
     supervisor: Supervisor,
 }
 
@@ -62,7 +63,7 @@ impl<C: Connect> Slots<C> {
             opener: Opener::new(connect, setting),
             by_owner: Lock::default(),
             starts: Lock::default(),
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::new(Announced::default()),
         }
     }
 
@@ -74,7 +75,7 @@ impl<C: Connect> Slots<C> {
         self.opener.era()
     }
 
-    pub(super) fn changes(&self) -> &watch::Sender<u64> {
+    pub(super) fn changes(&self) -> &watch::Sender<Announced> {
         &self.changes
     }
 
@@ -90,7 +91,7 @@ impl<C: Connect> Slots<C> {
     ) -> Result<Arc<Session>, CallError> {
         let (session, opened) = self.find_or_open(owner, client).await?;
         if opened && *owner == Owner::Everybody {
-            self.changes.send_modify(|count| *count += 1);
+            self.changes.send_modify(|announced| announced.link += 1);
         }
         Ok(session)
     }

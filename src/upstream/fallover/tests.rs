@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::*;
 use crate::clock;
 use crate::upstream::fake::{Fake, answer, listing, tool_call};
+use crate::upstream::transport::Announced;
 
 /// What the two links do, as the test sets it.
 #[derive(Default)]
@@ -28,7 +29,7 @@ impl Transport for FakeNewer {
     fn list(&self) -> BoxFuture<'_, Result<Listing, ListError>> {
         self.0.list()
     }
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn changes(&self) -> watch::Receiver<Announced> {
         self.0.changes()
     }
     fn watch_resource<'a>(
@@ -171,7 +172,7 @@ async fn announcements_of_both_links_are_heard() {
     heard(&mut changes).await;
 }
 
-async fn heard(changes: &mut watch::Receiver<u64>) {
+async fn heard(changes: &mut watch::Receiver<Announced>) {
     let started = clock::now();
     let heard = tokio::time::timeout(std::time::Duration::from_secs(1), changes.changed()).await;
     assert!(heard.is_ok_and(|heard| heard.is_ok()), "not heard");

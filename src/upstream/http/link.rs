@@ -13,7 +13,9 @@ use crate::ids::GatewayId;
 use crate::protocol::json::Raw;
 use crate::protocol::message::RpcId;
 use crate::protocol::meta;
+use crate::protocol::method::Method;
 use crate::supervisor::Supervisor;
+use crate::upstream::transport::Announced;
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -27,7 +29,7 @@ pub(super) struct Link {
     pub(super) old_sse: AtomicBool,
     /// Cancelled when the link is gone: ends every stream that is not a call's.
     pub(super) down: CancellationToken,
-    changes: watch::Sender<u64>,
+    changes: watch::Sender<Announced>,
     minted: AtomicU64,
     strays: AtomicU64,
 }
@@ -48,7 +50,7 @@ impl Link {
             question_timeout,
             old_sse: AtomicBool::new(false),
             down: CancellationToken::new(),
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::new(Announced::default()),
             minted: AtomicU64::new(0),
             strays: AtomicU64::new(0),
         }
@@ -56,10 +58,15 @@ impl Link {
 
     /// Says that lists may have changed.
     pub(super) fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
+        self.changes.send_modify(|announced| announced.link += 1);
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    /// Says that the upstream announced a change of a list.
+    pub(super) fn announced(&self, method: Method) {
+        self.changes.send_modify(|announced| announced.heard(method));
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<Announced> {
         self.changes.subscribe()
     }
 

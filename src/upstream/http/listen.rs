@@ -329,7 +329,7 @@ impl Listener {
 
     fn tell(&self, told: &Notification) {
         match told.method {
-            method if is_list_change(method) => self.link.changed(),
+            method if is_list_change(method) => self.link.announced(method),
             Method::ResourcesUpdated => self.watches.tell(told),
             _ => {}
         }

@@ -142,7 +142,7 @@ impl Modern {
         }
         match incoming.take(message).await? {
             Taken::Answer(response) => return Ok(Some(response)),
-            Taken::ListsChanged => self.link.changed(),
+            Taken::ListsChanged(method) => self.link.announced(method),
             Taken::Stray => self.link.stray(),
             Taken::Outside(notification) => self.listeners.outside(&call.client, &notification),
             Taken::Done | Taken::Send(_) | Taken::Asked(_) => {}

@@ -196,7 +196,9 @@ impl Session {
     fn aside(self: &Arc<Self>, message: Message) {
         match message {
             Message::Request(request) => self.answer_later(incoming::answer_outside(&request)),
-            Message::Notification(notification) if is_list_change(notification.method) => self.link.changed(),
+            Message::Notification(notification) if is_list_change(notification.method) => {
+                self.link.announced(notification.method);
+            }
             Message::Notification(_) => {}
             Message::Response(_) => self.link.stray(),
         }

@@ -153,7 +153,7 @@ async fn pings_are_answered_and_what_is_outside_of_calls_is_told_apart() {
     let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
     assert!(matches!(
         incoming.take(message(changed)).await,
-        Ok(Taken::ListsChanged)
+        Ok(Taken::ListsChanged(Method::ToolsListChanged))
     ));
     let updated = r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}"#;
     assert!(matches!(
