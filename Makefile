@@ -30,6 +30,7 @@ lint: ## format, clippy, and the syntax of scripts and drivers
 conformance: deps ## the official suite through the gateway, every revision and pairing of eras
 	cargo build --locked --bin toolgate
 	tests/conformance/run.sh
+	tests/conformance/client.sh
 
 test-compose: ## docker-compose.yml on a real engine
 	tests/compose/run.sh

@@ -51,6 +51,21 @@ fn suite_passes_in_front_of_upstreams_of_mixed_eras() {
     suite("mixed");
 }
 
+#[test]
+fn client_scenarios_of_the_suite_pass_towards_its_mock_servers() {
+    let output = Command::new(kit::top().join("tests/conformance/client.sh"))
+        .env("TOOLGATE_BIN", gateway::binary())
+        .output()
+        .unwrap();
+    let told =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    println!("{told}");
+    assert!(output.status.success(), "a client scenario fails:\n{told}");
+    for line in ["2025-11-25: 4 passed, 0 failed", "2026-07-28: 8 passed, 0 failed"] {
+        assert!(told.contains(line), "{line}:\n{told}");
+    }
+}
+
 /// Every list, and every tool, prompt and resource of the fixture that answers by itself.
 fn everything_that_answers() -> Script {
     let mut script = Script::new();
