@@ -143,6 +143,7 @@ impl Catalog {
             naming,
             claims,
             listings,
+            announced,
         } = state;
         for gateway in &naming.order {
             let known = listings.get(gateway);
@@ -166,7 +167,7 @@ impl Catalog {
         }
         let new = builder.build();
         let changed = |kind| u64::from(!new.same_list(&old, kind));
-        let announced = std::mem::take(&mut state.announced);
+        let announced = std::mem::take(announced);
         let tools = changed(Kind::Tool) | announced.tools;
         let prompts = changed(Kind::Prompt) | announced.prompts;
         let resources = changed(Kind::Resource) | changed(Kind::Template) | announced.resources;
