@@ -3,9 +3,11 @@
 //! `toolgate-bench run --toolgate PATH --out DIR [--nginx PATH] [--peer COMMAND] [--quick] [--only STAGE,…]`
 //! `toolgate-bench upstream NAME legacy|modern TOOLS GATEWAYS`
 //! `toolgate-bench bare HOST:PORT`
+//! `toolgate-bench calls URL KEY OPERATION UPSTREAM legacy|modern CLIENTS CALLS`
 
 mod bare;
 mod caller;
+mod calls;
 mod goals;
 mod http;
 mod load;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
             runtime.block_on(upstream::run(settings))
         }
         ["bare", to] => runtime.block_on(bare::run(to)),
+        ["calls", words @ ..] => runtime.block_on(calls::run(words)),
         ["run", options @ ..] => Options::read(options).and_then(|options| runtime.block_on(bench(options))),
         _ => Err("see the head of benches/load/src/main.rs for how to call this".to_owned()),
     };
