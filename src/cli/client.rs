@@ -128,7 +128,7 @@ impl Client {
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| self.failed(&error))?;
             if streams {
-                framer.push(&chunk);
+                framer.push(chunk);
                 while let Some(event) = framer
                     .next_event()
                     .map_err(|error| self.wrong(error.to_string()))?

@@ -274,7 +274,7 @@ mod tests {
     async fn events(stream: impl Stream<Item = Bytes>) -> Vec<Event> {
         let mut framer = Framer::new();
         let chunks: Vec<Bytes> = stream.collect().await;
-        for chunk in &chunks {
+        for chunk in chunks {
             framer.push(chunk);
         }
         std::iter::from_fn(|| framer.next_event().unwrap()).collect()

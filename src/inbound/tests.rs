@@ -109,7 +109,7 @@ impl Events {
                 return Some(serde_json::from_slice(&event.data).unwrap());
             }
             let frame = self.body.frame().await?.unwrap();
-            self.framer.push(&frame.into_data().unwrap());
+            self.framer.push(frame.into_data().unwrap());
         }
     }
 }

@@ -254,10 +254,14 @@ impl Object {
 
     pub(super) fn member(&self, key: &str) -> Option<&Member> {
         // An escape has at most six bytes for one: other lengths need not be unescaped.
-        let may_be = |written: usize| (key.len()..=6 * key.len()).contains(&written);
-        self.members
-            .iter()
-            .find(|member| may_be(member.key.len()) && unescaped(&self.src, &member.key) == key)
+        let may_be_escaped = |written: usize| (key.len() + 1..=6 * key.len()).contains(&written);
+        self.members.iter().find(|member| match member.key.len() {
+            // A backslash in the name itself would be written as two.
+            length if length == key.len() => {
+                self.src.get(member.key.clone()) == Some(key.as_bytes()) && !key.contains('\\')
+            }
+            length => may_be_escaped(length) && unescaped(&self.src, &member.key) == key,
+        })
     }
 }
 
@@ -310,6 +314,13 @@ mod tests {
                 .u64(),
             Some(1)
         );
+    }
+
+    #[test]
+    fn a_key_with_a_backslash_is_not_the_escape_that_looks_like_it() {
+        let object = raw(r#"{"a\nb":1,"a\\nb":2}"#).unwrap().object().unwrap();
+        assert_eq!(object.get("a\nb").unwrap().u64(), Some(1));
+        assert_eq!(object.get("a\\nb").unwrap().u64(), Some(2));
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! Event streams (WHATWG HTML, "Server-sent events") in both directions.
-//! The [`Framer`] cuts a byte stream into complete events within bounds; eventsource-stream then reads the fields of
-//! that one event. It never sees a byte-order mark, a lone CR, or more than one event.
+//! The [`Framer`] reads a byte stream into events within bounds. What arrives in one piece is not copied: an event's
+//! data is a part of the bytes that came.
 
-use bytes::{Bytes, BytesMut};
-use eventsource_stream::EventStream;
-use futures_util::{FutureExt, StreamExt};
+use std::borrow::Cow;
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr2;
 
 use crate::limits::{SSE_EVENT_BYTES_MAX, SSE_EVENT_LINES_MAX, SSE_LINE_BYTES_MAX};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its type; `message` when none was given.
-    pub event: String,
+    pub event: Cow<'static, str>,
     /// Its data; empty for a priming event, which is no message.
     pub data: Bytes,
     /// Its id, when this event gave one.
@@ -38,17 +41,33 @@ pub enum SseError {
     NotUtf8,
 }
 
-/// Cuts a byte stream into events. Holds at most one unfinished event and what came behind it.
+/// Reads a byte stream into events. Holds at most one unfinished event and what came behind it.
 #[derive(Debug, Default)]
 pub struct Framer {
-    input: BytesMut,
-    /// How far `input` was searched for a line end.
-    searched: usize,
-    /// The lines of the unfinished event, each ended by LF.
-    block: BytesMut,
-    lines: usize,
+    input: Bytes,
+    /// The line that has begun and not ended.
+    partial: BytesMut,
+    block: Block,
     after_cr: bool,
     begun: bool,
+}
+
+/// What the lines of the unfinished event have said so far.
+#[derive(Debug, Default)]
+struct Block {
+    event: Option<String>,
+    data: Option<Data>,
+    id: Option<String>,
+    retry_ms: Option<u64>,
+    lines: usize,
+    bytes: usize,
+}
+
+/// Data of one line is a part of what came; of more it is put together.
+#[derive(Debug)]
+enum Data {
+    Line(Bytes),
+    Lines(BytesMut),
 }
 
 impl Framer {
@@ -58,121 +77,125 @@ impl Framer {
         Self::default()
     }
 
-    /// Adds bytes as they arrived.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.input.extend_from_slice(bytes);
+    /// Adds bytes as they arrived. Best when all events before have been taken: then nothing is copied.
+    pub fn push(&mut self, bytes: Bytes) {
+        if self.input.is_empty() {
+            self.input = bytes;
+        } else {
+            self.input = [self.input.as_ref(), bytes.as_ref()].concat().into();
+        }
     }
 
     /// Returns the next complete event.
     pub fn next_event(&mut self) -> Result<Option<Event>, SseError> {
         while let Some(line) = self.next_line()? {
             if !line.is_empty() {
-                self.keep(&line)?;
-                continue;
-            }
-            self.lines = 0;
-            let block = self.block.split().freeze();
-            if let Some(event) = read_event(&block)? {
+                self.block.take(&line)?;
+            } else if let Some(event) = std::mem::take(&mut self.block).into_event() {
                 return Ok(Some(event));
             }
         }
         Ok(None)
     }
 
-    fn keep(&mut self, line: &[u8]) -> Result<(), SseError> {
-        if line.starts_with(b":") {
+    /// Takes one line, ended by LF, CR LF or CR.
+    fn next_line(&mut self) -> Result<Option<Bytes>, SseError> {
+        if self.after_cr && !self.input.is_empty() {
+            self.after_cr = false;
+            if self.input.first() == Some(&b'\n') {
+                self.input.advance(1);
+            }
+        }
+        let found = memchr2(b'\n', b'\r', &self.input);
+        if self.partial.len() + found.unwrap_or(self.input.len()) > SSE_LINE_BYTES_MAX {
+            return Err(SseError::LineTooLong);
+        }
+        let Some(length) = found else {
+            self.partial.extend_from_slice(&self.input);
+            self.input.clear();
+            return Ok(None);
+        };
+        let mut line = self.input.split_to(length);
+        self.after_cr = self.input.first() == Some(&b'\r');
+        self.input.advance(1);
+        if !self.partial.is_empty() {
+            self.partial.extend_from_slice(&line);
+            line = self.partial.split().freeze();
+        }
+        if !self.begun {
+            self.begun = true;
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.advance(BYTE_ORDER_MARK.len());
+            }
+        }
+        Ok(Some(line))
+    }
+}
+
+impl Block {
+    /// Reads one line that is not empty.
+    fn take(&mut self, line: &Bytes) -> Result<(), SseError> {
+        if line.first() == Some(&b':') {
             return Ok(());
         }
         self.lines += 1;
         if self.lines > SSE_EVENT_LINES_MAX {
             return Err(SseError::TooManyLines);
         }
-        if self.block.len() + line.len() >= SSE_EVENT_BYTES_MAX {
+        self.bytes += line.len() + 1;
+        if self.bytes > SSE_EVENT_BYTES_MAX {
             return Err(SseError::EventTooLong);
         }
-        self.block.extend_from_slice(line);
-        self.block.extend_from_slice(b"\n");
+        let text = std::str::from_utf8(line).map_err(|_| SseError::NotUtf8)?;
+        let (name, value) = text.split_once(':').unwrap_or((text, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match name {
+            "data" => {
+                let value = line.slice_ref(value.as_bytes());
+                self.add(value);
+            }
+            "event" => self.event = (value != "message" && !value.is_empty()).then(|| value.to_owned()),
+            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
+            "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                self.retry_ms = value.parse().ok().or(self.retry_ms);
+            }
+            _ => {}
+        }
         Ok(())
     }
 
-    /// Takes one line, ended by LF, CR LF or CR.
-    fn next_line(&mut self) -> Result<Option<Bytes>, SseError> {
-        if !self.begun {
-            if self.input.len() < 3 && b"\xef\xbb\xbf".starts_with(&self.input) {
-                return Ok(None);
+    fn add(&mut self, line: Bytes) {
+        let mut lines = match self.data.take() {
+            None => {
+                self.data = Some(Data::Line(line));
+                return;
             }
-            if self.input.starts_with(b"\xef\xbb\xbf") {
-                let _ = self.input.split_to(3);
-            }
-            self.begun = true;
-        }
-        if self.after_cr && !self.input.is_empty() {
-            self.after_cr = false;
-            if self.input.first() == Some(&b'\n') {
-                let _ = self.input.split_to(1);
-            }
-        }
-        let fresh = self.input.get(self.searched..).unwrap_or_default();
-        let Some(found) = fresh.iter().position(|&byte| byte == b'\n' || byte == b'\r') else {
-            self.searched = self.input.len();
-            return if self.searched > SSE_LINE_BYTES_MAX {
-                Err(SseError::LineTooLong)
-            } else {
-                Ok(None)
-            };
+            Some(Data::Line(first)) => BytesMut::from(first.as_ref()),
+            Some(Data::Lines(lines)) => lines,
         };
-        let length = self.searched + found;
-        self.searched = 0;
-        if length > SSE_LINE_BYTES_MAX {
-            return Err(SseError::LineTooLong);
+        lines.extend_from_slice(b"\n");
+        lines.extend_from_slice(&line);
+        self.data = Some(Data::Lines(lines));
+    }
+
+    /// Ends the event; `None` for a block that says nothing. One without data still counts for resuming when it has
+    /// an id or a reconnection time.
+    fn into_event(self) -> Option<Event> {
+        let data = match self.data {
+            None => Bytes::new(),
+            Some(Data::Line(line)) => line,
+            Some(Data::Lines(lines)) => lines.freeze(),
+        };
+        if data.is_empty() && self.id.is_none() && self.retry_ms.is_none() {
+            return None;
         }
-        let mut line = self.input.split_to(length + 1);
-        self.after_cr = line.last() == Some(&b'\r');
-        line.truncate(length);
-        Ok(Some(line.freeze()))
+        Some(Event {
+            event: self.event.map_or(Cow::Borrowed("message"), Cow::Owned),
+            data,
+            id: self.id,
+            retry_ms: self.retry_ms,
+        })
     }
-}
-
-/// Reads the fields of one complete event; `None` for a block that says nothing.
-fn read_event(block: &[u8]) -> Result<Option<Event>, SseError> {
-    if block.is_empty() {
-        return Ok(None);
-    }
-    // The decoder drops events without data; their id and reconnection time still count for resuming.
-    let id = last_field(block, b"id").filter(|id| !id.contains('\0'));
-    let retry_ms = last_field(block, b"retry").and_then(|value| value.parse().ok());
-    // A comment goes first: the decoder panics on a byte-order mark that it meets first, and any event may begin with
-    // one. Line by line: it copies all that it has not read yet with every line that it reads.
-    let lines = block.split_inclusive(|&byte| byte == b'\n');
-    let lines = std::iter::once(&b":\n"[..]).chain(lines).chain([&b"\n"[..]]);
-    let source = futures_util::stream::iter(lines.map(Ok::<_, std::convert::Infallible>));
-    let mut events = EventStream::new(source);
-    match events.next().now_or_never() {
-        Some(Some(Ok(event))) => Ok(Some(Event {
-            event: event.event,
-            data: Bytes::from(event.data),
-            id,
-            retry_ms,
-        })),
-        Some(Some(Err(_))) => Err(SseError::NotUtf8),
-        Some(None) | None if id.is_some() || retry_ms.is_some() => Ok(Some(Event {
-            event: "message".to_owned(),
-            data: Bytes::new(),
-            id,
-            retry_ms,
-        })),
-        Some(None) | None => Ok(None),
-    }
-}
-
-fn last_field(block: &[u8], name: &[u8]) -> Option<String> {
-    let line = block.split(|&byte| byte == b'\n').rfind(|line| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
-    })?;
-    let value = line.get(name.len() + 1..).unwrap_or_default();
-    let value = value.strip_prefix(b" ").unwrap_or(value);
-    String::from_utf8(value.to_vec()).ok()
 }
 
 /// Appends one message as an event. Data with line ends of its own is split over `data` lines.
@@ -183,11 +206,16 @@ pub fn write_event(out: &mut BytesMut, id: Option<&str>, data: &[u8]) {
         out.extend_from_slice(id.as_bytes());
         out.extend_from_slice(b"\n");
     }
+    out.reserve(data.len() + 32);
     out.extend_from_slice(b"event: message\n");
-    for line in data.split(|&byte| byte == b'\n' || byte == b'\r') {
+    let mut rest = data;
+    loop {
+        let end = memchr2(b'\n', b'\r', rest);
         out.extend_from_slice(b"data: ");
-        out.extend_from_slice(line);
+        out.extend_from_slice(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
         out.extend_from_slice(b"\n");
+        let Some(end) = end else { break };
+        rest = rest.get(end + 1..).unwrap_or_default();
     }
     out.extend_from_slice(b"\n");
 }
@@ -204,7 +232,7 @@ mod tests {
         let mut framer = Framer::new();
         let mut found = Vec::new();
         for chunk in chunks {
-            framer.push(chunk);
+            framer.push(Bytes::copy_from_slice(chunk));
             while let Some(event) = framer.next_event().unwrap() {
                 found.push(event);
             }
@@ -251,6 +279,29 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_data_are_joined_and_one_leading_blank_is_taken_off() {
+        let found =
+            events(&[b"event: ping\ndata: a\ndata:b\ndata\ndata:  c\nwhat: x\n\nevent:\ndata: d\n\n"]);
+        assert_eq!(data(&found), ["a\nb\n\n c", "d"]);
+        assert_eq!((&*found[0].event, &*found[1].event), ("ping", "message"));
+    }
+
+    #[test]
+    fn an_id_with_a_nul_and_a_retry_that_is_no_number_do_not_count() {
+        let found = events(&[b"id: 1\nid: 2\0\nretry: 5\nretry: +7\ndata: a\n\n"]);
+        assert_eq!((found[0].id.as_deref(), found[0].retry_ms), (Some("1"), Some(5)));
+    }
+
+    #[test]
+    fn data_that_came_in_one_piece_is_not_copied() {
+        let piece = Bytes::from(b"data: abc\n\n".to_vec());
+        let mut framer = Framer::new();
+        framer.push(piece.clone());
+        let event = framer.next_event().unwrap().unwrap();
+        assert_eq!(event.data.as_ptr(), piece.slice(6..).as_ptr());
+    }
+
+    #[test]
     fn comments_and_empty_blocks_are_no_events() {
         assert!(events(&[b": hi\n\n\n\n:\n\n"]).is_empty());
     }
@@ -258,13 +309,13 @@ mod tests {
     #[test]
     fn bounds_hold() {
         let mut framer = Framer::new();
-        framer.push(&vec![b'x'; SSE_LINE_BYTES_MAX + 2]);
+        framer.push(vec![b'x'; SSE_LINE_BYTES_MAX + 2].into());
         assert_eq!(framer.next_event(), Err(SseError::LineTooLong));
         let mut framer = Framer::new();
-        framer.push("data: x\n".repeat(SSE_EVENT_LINES_MAX + 1).as_bytes());
+        framer.push("data: x\n".repeat(SSE_EVENT_LINES_MAX + 1).into());
         assert_eq!(framer.next_event(), Err(SseError::TooManyLines));
         let mut framer = Framer::new();
-        framer.push(b"data: \xff\n\n");
+        framer.push(Bytes::from_static(b"data: \xff\n\n"));
         assert_eq!(framer.next_event(), Err(SseError::NotUtf8));
     }
 

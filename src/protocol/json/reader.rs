@@ -1,5 +1,6 @@
 //! Reads JSON text from front to back and says where things stand. Bounded in depth and in members; builds no values.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{JsonError, Member, unescaped};
@@ -56,19 +57,26 @@ impl<'a> Reader<'a> {
         mut read: impl FnMut(&mut Self, &str) -> Result<Range<usize>, JsonError>,
     ) -> Result<Vec<Member>, JsonError> {
         self.open_object()?;
-        let mut members: Vec<Member> = Vec::with_capacity(8);
-        let mut names = Vec::with_capacity(8);
+        let mut members: Vec<Member> = Vec::with_capacity(4);
+        // Unescaped names, once a key has been met whose name is not what is written.
+        let mut names: Vec<Cow<str>> = Vec::new();
         while let Some(key) = self.next_key(members.is_empty())? {
             if members.len() == JSON_MEMBERS_MAX {
                 return Err(JsonError::Members);
             }
             let name = unescaped(self.src, &key);
-            if names.contains(&name) {
+            if names.is_empty() && matches!(name, Cow::Owned(_)) {
+                names.extend(members.iter().map(|member| unescaped(self.src, &member.key)));
+            }
+            let written = |member: &Member| self.src.get(member.key.clone()) == Some(name.as_bytes());
+            if names.contains(&name) || (names.is_empty() && members.iter().any(written)) {
                 return Err(JsonError::DuplicateKey);
             }
             let value = read(self, &name)?;
+            if !names.is_empty() || matches!(name, Cow::Owned(_)) {
+                names.push(name);
+            }
             members.push(Member { key, value });
-            names.push(name);
         }
         Ok(members)
     }
@@ -187,10 +195,7 @@ impl<'a> Reader<'a> {
         let start = self.at;
         loop {
             let rest = self.src.get(self.at..).unwrap_or_default();
-            let Some(plain) = rest
-                .iter()
-                .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
-            else {
+            let Some(plain) = plain_length(rest) else {
                 self.at = self.src.len();
                 return Err(self.wrong());
             };
@@ -296,6 +301,57 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Bytes that are looked at together where a string is long.
+const STRIDE: usize = 32;
+
+/// Returns how much of a text stands before the first byte that means something in a string: a quote, a backslash, or
+/// a control character that must not be there. Most strings are short: the first bytes are looked at word by word,
+/// the rest in strides that the compiler makes vectors of.
+fn plain_length(text: &[u8]) -> Option<usize> {
+    let (head, rest) = text.split_at(text.len().min(STRIDE));
+    if let Some(found) = by_words(head) {
+        return Some(found);
+    }
+    let means_something =
+        |stride: &[u8; STRIDE]| stride.iter().fold(false, |found, &byte| found | special(byte));
+    let plain = rest
+        .as_chunks::<STRIDE>()
+        .0
+        .iter()
+        .take_while(|stride| !means_something(stride))
+        .count()
+        * STRIDE;
+    by_words(rest.get(plain..).unwrap_or_default()).map(|found| head.len() + plain + found)
+}
+
+const fn special(byte: u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < 0x20
+}
+
+fn by_words(text: &[u8]) -> Option<usize> {
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let found = special_bytes(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = rest.iter().position(|&byte| special(byte))?;
+    Some(words.len() * 8 + found)
+}
+
+/// Marks the top bit of special bytes. Marks above the lowest may be wrong: a borrow runs upwards.
+const fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    const fn below(word: u64, limit: u8) -> u64 {
+        word.wrapping_sub(ONES * limit as u64) & !word
+    }
+    let quotes = below(word ^ (ONES * b'"' as u64), 1);
+    let backslashes = below(word ^ (ONES * b'\\' as u64), 1);
+    (quotes | backslashes | below(word, 0x20)) & TOPS
+}
+
 const CONTAINER_WORDS: usize = JSON_DEPTH_MAX / 64;
 
 /// Which containers are open, one bit each: set for an object.
@@ -327,5 +383,41 @@ impl Containers {
 
     fn pop(&mut self) {
         self.depth = self.depth.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn byte_by_byte(text: &[u8]) -> Option<usize> {
+        text.iter().position(|&byte| special(byte))
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_found_as_byte_by_byte() {
+        for length in 0..100 {
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'x'; length];
+                    text[at] = byte;
+                    assert_eq!(
+                        plain_length(&text),
+                        byte_by_byte(&text),
+                        "{byte:#x} at {at} of {length}"
+                    );
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_scanned_as_byte_by_byte(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(plain_length(&text), byte_by_byte(&text));
+            let rare: Vec<u8> = text.iter().map(|byte| byte | 0x60).collect();
+            prop_assert_eq!(plain_length(&rare), byte_by_byte(&rare));
+        }
     }
 }

@@ -71,7 +71,7 @@ impl EventStream {
                 }
                 Ok(Err(error)) => return Err(Fault::Broken(root_cause(&error))),
                 Ok(Ok(None)) => return Ok(None),
-                Ok(Ok(Some(chunk))) => self.framer.push(&chunk),
+                Ok(Ok(Some(chunk))) => self.framer.push(chunk),
             }
         }
     }
