@@ -20,9 +20,11 @@ impl Supervisor {
         Self::default()
     }
 
+    // A task is boxed first: each layer below would otherwise copy it, and some are as large as ten kilobytes.
+
     /// Starts a task. When the supervisor stops, the task is dropped at its next await.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
+        let (stop, task) = (self.stop.clone(), Box::pin(task));
         self.start(name, async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -33,7 +35,7 @@ impl Supervisor {
 
     /// Starts a task that looks at [`Self::stopping`] itself and must be let finish.
     pub fn spawn_until_done(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.start(name, task);
+        self.start(name, Box::pin(task));
     }
 
     /// Returns a token that is cancelled when the house stops.
