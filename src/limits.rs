@@ -133,6 +133,12 @@ pub const SEARCH_BYTES_MAX: usize = 256;
 pub const TEST_EVENTS_MAX: usize = 100;
 /// The same in bytes.
 pub const TEST_EVENTS_BYTES_MAX: usize = MIB;
+/// Entries of one page together, whatever their number.
+pub const PAGE_BYTES_MAX: usize = 8 * MIB;
+/// Entries of one list of one gateway together; what is beyond is dropped with a warning.
+pub const LIST_BYTES_MAX: usize = 32 * MIB;
+/// A cursor of an upstream's list.
+pub const UPSTREAM_CURSOR_BYTES_MAX: usize = 16 * 1024;
 /// A name that an upstream gives to a tool or prompt.
 pub const NAME_BYTES_MAX: usize = 256;
 /// An exposed name under `names = "portable"`.
@@ -279,6 +285,10 @@ const _: () = assert!(
 const _: () = assert!(
     UPSTREAM_RESULT_BYTES_MAX <= SSE_LINE_BYTES_MAX,
     "a result is one line of an event"
+);
+const _: () = assert!(
+    LIST_ITEM_BYTES_MAX < PAGE_BYTES_MAX && PAGE_BYTES_MAX <= LIST_BYTES_MAX,
+    "a page holds at least one entry"
 );
 const _: () = assert!(
     JSON_ENVELOPE_DEPTH_MAX < JSON_DEPTH_MAX,

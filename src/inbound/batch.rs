@@ -2,6 +2,7 @@
 //! told, since an array has no place for it (2025-03-26, Transports, "Sending Messages to the Server").
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,7 +16,7 @@ use super::legacy::{self, answer_text};
 use super::operation::Operation;
 use super::session::Session;
 use super::{Endpoint, Sent, Text, reply, unreadable};
-use crate::limits::BATCH_MESSAGES_MAX;
+use crate::limits::{BATCH_MESSAGES_MAX, UPSTREAM_RESULT_BYTES_MAX};
 use crate::protocol::message::{self, Message};
 use crate::protocol::method::Method;
 use crate::protocol::version::ProtocolVersion;
@@ -57,8 +58,14 @@ impl Endpoint {
         if messages.len() > BATCH_MESSAGES_MAX {
             return refuse("too many messages in one batch");
         }
+        let answered_bytes = AtomicUsize::new(0);
         let answers: Vec<Text> = stream::iter(messages)
-            .map(|text| self.batched(&sent, session.as_ref(), text))
+            .map(async |text| {
+                let full = answered_bytes.load(Ordering::Relaxed) >= UPSTREAM_RESULT_BYTES_MAX;
+                let answer = self.batched(&sent, session.as_ref(), text, full).await;
+                answered_bytes.fetch_add(answer.as_ref().map_or(0, Bytes::len), Ordering::Relaxed);
+                answer
+            })
             .buffered(AT_ONCE)
             .filter_map(std::future::ready)
             .collect()
@@ -69,7 +76,14 @@ impl Endpoint {
         reply::json(StatusCode::OK, array(&answers))
     }
 
-    async fn batched(&self, sent: &Sent, session: Option<&Arc<Session>>, text: Bytes) -> Option<Text> {
+    /// Answers one message; `full`: a request gets no more than an error, since all answers go out as one.
+    async fn batched(
+        &self,
+        sent: &Sent,
+        session: Option<&Arc<Session>>,
+        text: Bytes,
+        full: bool,
+    ) -> Option<Text> {
         let request = match Message::parse(text) {
             Ok(Message::Request(request)) => request,
             Ok(Message::Notification(notification)) => {
@@ -92,8 +106,13 @@ impl Endpoint {
         let failed =
             |fault: Fault| message::error_response(Some(&asked.request.id), &fault.named(&sent.request_id));
         let mut operation = Operation::begin(self, sent, &request, ProtocolVersion::V2025_03_26);
-        if !legacy::is_forwarded(request.method) {
-            let done = if request.method == Method::Initialize {
+        if full || !legacy::is_forwarded(request.method) {
+            let done = if full {
+                self.parts.metrics.limit_hit("batch_answer_bytes");
+                Err(Fault::internal(
+                    "The answers of this batch are too large; send fewer at once",
+                ))
+            } else if request.method == Method::Initialize {
                 Err(Fault::invalid_request(
                     "Invalid request: initialize is never batched",
                 ))

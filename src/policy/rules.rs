@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
-use crate::catalog::snapshot::Snapshot;
+use crate::catalog::snapshot::Part;
 use crate::config::Config;
 use crate::identity::ToolGlobs;
 use crate::ids::GatewayId;
@@ -121,28 +120,15 @@ impl Rules {
         Ok(())
     }
 
-    /// Decides on the prompts, resources and templates of a gateway: they go with its tools. A gateway without
-    /// tools is open to everybody who is not restricted to certain tools.
-    pub(super) fn gateway(
-        &self,
-        snapshot: &Snapshot,
-        gateway: &GatewayId,
-        key: Option<&ToolGlobs>,
-    ) -> Result<(), Rule> {
-        let has_tools = snapshot.part(gateway).is_some_and(|part| part.has_tools);
-        if !has_tools {
-            let listed = self
-                .gateways
-                .get(gateway)
-                .is_some_and(|rules| rules.allow.is_some() || rules.deny.is_match(""));
-            let open = self.permitted.is_none() && key.is_none() && !listed;
-            return if open { Ok(()) } else { Err(Rule::NoToolOfGateway) };
-        }
-        let mut tools = snapshot
-            .entries(Kind::Tool)
-            .iter()
-            .filter(|entry| entry.route.gateway == *gateway);
-        if tools.any(|entry| self.tool(&entry.route, key).is_ok()) {
+    /// Decides on the prompts, resources and templates of a gateway: they go with its tools, of which `some_tool` says
+    /// whether any may be used. A gateway without tools is open to everybody who is not restricted to certain tools.
+    pub(super) fn gateway(&self, part: &Part, key: Option<&ToolGlobs>, some_tool: bool) -> Result<(), Rule> {
+        let rules = self.gateways.get(&part.gateway);
+        let everybody = self.permitted.is_none() && key.is_none();
+        let unrestricted = rules.is_none_or(|rules| rules.allow.is_none() && rules.deny.is_empty());
+        let listed = rules.is_some_and(|rules| rules.allow.is_some() || rules.deny.is_match(""));
+        let open = everybody && (unrestricted || (!part.has_tools && !listed));
+        if some_tool || open {
             Ok(())
         } else {
             Err(Rule::NoToolOfGateway)

@@ -188,3 +188,91 @@ fn explain_tells_refused_from_unknown() {
     ));
     assert_eq!(view.explain("nope"), [Explanation::Unknown]);
 }
+
+#[test]
+fn where_nothing_is_restricted_a_gateway_whose_tools_have_no_names_keeps_its_prompts() {
+    let text = FILE
+        .replace(r#"permitted = ["a_*", "b_*", "fetch"]"#, r#"prefix = "never""#)
+        .replace(r#"deny = ["*_delete"]"#, "")
+        .replace(r#"allow = ["b_read"]"#, "");
+    let file = config::File {
+        name: "gateways.toml".to_owned(),
+        text,
+    };
+    let sources = config::Sources::new(Some(file), BTreeMap::new(), config::Flags::default());
+    let config = config::load(&sources).unwrap().config;
+    let catalog = Arc::new(Catalog::new(Naming::of(&config)));
+    for (gateway, prompt) in [("a", "pa"), ("b", "pb")] {
+        catalog.publish(
+            &GatewayId::new(gateway),
+            Listing {
+                tools: vec![item(Kind::Tool, "same")],
+                prompts: vec![item(Kind::Prompt, prompt)],
+                ..Listing::default()
+            },
+        );
+    }
+    let policy = Policy::new(catalog, Rules::of(&config).unwrap());
+    assert_eq!(seen(&policy.view(&principal(None)), Kind::Prompt), ["pa", "pb"]);
+    let narrow = policy.view(&principal(Some(&["same"])));
+    assert_eq!(
+        seen(&narrow, Kind::Prompt),
+        ["pa"],
+        "b has none that this key may use"
+    );
+}
+
+#[test]
+fn a_route_of_an_older_list_is_decided_by_its_name_not_by_its_place() {
+    let policy = policy();
+    let alice = principal(None);
+    let older = policy.view(&alice);
+    let route = older.snapshot().resolve(Kind::Tool, "hidden").unwrap().clone();
+    let moved = ["a_get", "a_get2", "a_get3", "a_get4"];
+    let tools = moved.iter().map(|name| item(Kind::Tool, name)).collect();
+    policy.catalog.publish(
+        &GatewayId::new("a"),
+        Listing {
+            tools,
+            ..Listing::default()
+        },
+    );
+    let newer = policy.view(&alice);
+    assert_eq!(newer.admit(&alice, &route).unwrap_err(), Rule::NotPermitted);
+}
+
+#[test]
+fn a_page_is_bounded_in_bytes() {
+    let config = config();
+    let catalog = Arc::new(Catalog::new(Naming::of(&config)));
+    let large = |n: usize| {
+        let text = format!(
+            r#"{{"name":"a_{n}","inputSchema":{{}},"x":"{}"}}"#,
+            "x".repeat(crate::limits::LIST_ITEM_BYTES_MAX - 100)
+        );
+        Item::read(Kind::Tool, Raw::parse(&Bytes::from(text)).unwrap()).unwrap()
+    };
+    let tools = (0..40).map(large).collect();
+    catalog.publish(
+        &GatewayId::new("a"),
+        Listing {
+            tools,
+            ..Listing::default()
+        },
+    );
+    let policy = Policy::new(catalog, Rules::of(&config).unwrap());
+    let view = policy.view(&principal(None));
+    let pages = view.pages(Kind::Tool, 500);
+    assert!(pages.len() > 1);
+    assert!(
+        pages
+            .iter()
+            .all(|page| page.len() <= crate::limits::PAGE_BYTES_MAX)
+    );
+    let all: Vec<&str> = view.entries(Kind::Tool).map(|entry| entry.raw.as_str()).collect();
+    let pages: Vec<&str> = pages
+        .iter()
+        .map(|page| std::str::from_utf8(page).unwrap())
+        .collect();
+    assert_eq!(pages.join(","), all.join(","));
+}

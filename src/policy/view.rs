@@ -9,9 +9,10 @@ use super::permit::Permit;
 use super::rules::{Rule, Rules};
 use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
-use crate::catalog::snapshot::{Entry, Snapshot};
+use crate::catalog::snapshot::{Entry, Part, Snapshot};
 use crate::identity::{Principal, ToolGlobs};
 use crate::ids::GatewayId;
+use crate::limits::PAGE_BYTES_MAX;
 
 /// What callers with the same restrictions may use, at one state of catalog and rules.
 #[derive(Debug)]
@@ -28,18 +29,26 @@ pub struct View {
 
 impl View {
     pub(super) fn new(snapshot: Arc<Snapshot>, rules: Arc<Rules>, key: Option<ToolGlobs>) -> Self {
-        let tools = snapshot
-            .entries(Kind::Tool)
+        let entries = snapshot.entries(Kind::Tool);
+        let tools: Vec<bool> = entries
             .iter()
-            .map(|entry| rules.tool(&entry.route, key.as_ref()).is_ok());
-        let tools = tools.collect();
-        let open = |gateway: &&GatewayId| rules.gateway(&snapshot, gateway, key.as_ref()).is_ok();
+            .map(|entry| rules.tool(&entry.route, key.as_ref()).is_ok())
+            .collect();
+        let with_tools: HashSet<&GatewayId> = entries
+            .iter()
+            .zip(&tools)
+            .filter(|(_, usable)| **usable)
+            .map(|(entry, _)| &entry.route.gateway)
+            .collect();
+        let open = |part: &&Part| {
+            let some_tool = with_tools.contains(&part.gateway);
+            rules.gateway(part, key.as_ref(), some_tool).is_ok()
+        };
         let gateways = snapshot
             .parts()
             .iter()
-            .map(|part| &part.gateway)
             .filter(open)
-            .cloned()
+            .map(|part| part.gateway.clone())
             .collect();
         Self {
             tools,
@@ -91,7 +100,7 @@ impl View {
             if entries.is_empty() {
                 return Arc::from([Bytes::new()]);
             }
-            entries.chunks(page_items_max.max(1)).map(joined).collect()
+            pages_of(&entries, page_items_max).map(joined).collect()
         };
         prepared.map_or_else(make, |prepared| prepared.get_or_init(make).clone())
     }
@@ -111,11 +120,33 @@ impl View {
             let open = self.gateways.contains(&route.gateway);
             return if open { Ok(()) } else { Err(Rule::NoToolOfGateway) };
         }
-        match route.index.and_then(|index| self.tools.get(index)) {
+        // A route of an older snapshot may stand at another's place in this one.
+        let entries = self.snapshot.entries(Kind::Tool);
+        let here = |index: &usize| {
+            let entry = entries.get(*index);
+            entry.is_some_and(|entry| std::ptr::eq(&raw const *entry.route, route))
+        };
+        match route.index.filter(here).and_then(|index| self.tools.get(index)) {
             Some(true) => Ok(()),
             _ => self.rules.tool(route, self.key.as_ref()),
         }
     }
+}
+
+/// Cuts a list into pages, bounded in entries and in bytes.
+fn pages_of<'a>(entries: &'a [&'a Entry], items_max: usize) -> impl Iterator<Item = &'a [&'a Entry]> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |entry: &&&Entry| {
+            bytes += entry.raw.as_bytes().len() + 1;
+            bytes <= PAGE_BYTES_MAX
+        };
+        let count = rest.iter().take(items_max).take_while(fits).count().max(1);
+        let (page, left) = rest.split_at_checked(count)?;
+        rest = left;
+        Some(page)
+    })
 }
 
 fn joined(entries: &[&Entry]) -> Bytes {

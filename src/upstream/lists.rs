@@ -11,7 +11,7 @@ use super::handshake::Handshake;
 use super::transport::ListError;
 use crate::catalog::listing::{Item, Kind, Listing};
 use crate::ids::GatewayId;
-use crate::limits::{LIST_ITEMS_PER_GATEWAY_MAX, LIST_PAGES_MAX};
+use crate::limits::{LIST_BYTES_MAX, LIST_ITEMS_PER_GATEWAY_MAX, LIST_PAGES_MAX, UPSTREAM_CURSOR_BYTES_MAX};
 use crate::protocol::error::{METHOD_NOT_FOUND, RpcError};
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::method::Method;
@@ -78,6 +78,7 @@ struct Pages<'a> {
     kind: Kind,
     method: Method,
     items: Vec<Item>,
+    bytes: usize,
     names: HashSet<Arc<str>>,
     cursors: HashSet<String>,
     ttl: Option<Duration>,
@@ -92,6 +93,7 @@ impl<'a> Pages<'a> {
             kind,
             method,
             items: Vec::new(),
+            bytes: 0,
             names: HashSet::new(),
             cursors: HashSet::new(),
             ttl: None,
@@ -112,6 +114,10 @@ impl<'a> Pages<'a> {
             cursor = page.string("nextCursor");
             match &cursor {
                 None => return Ok((self.items, self.ttl)),
+                Some(next) if next.len() > UPSTREAM_CURSOR_BYTES_MAX => {
+                    self.warn("its cursor is too long; what came so far is kept");
+                    return Ok((self.items, self.ttl));
+                }
                 Some(next) if !self.cursors.insert(next.clone()) => {
                     self.warn("the same cursor came twice; what came so far is kept");
                     return Ok((self.items, self.ttl));
@@ -153,7 +159,10 @@ impl<'a> Pages<'a> {
             };
         }
         for entry in entries {
-            if self.items.len() == LIST_ITEMS_PER_GATEWAY_MAX {
+            let full = self.items.len() == LIST_ITEMS_PER_GATEWAY_MAX
+                || self.left_out == LIST_ITEMS_PER_GATEWAY_MAX
+                || self.bytes + entry.as_bytes().len() > LIST_BYTES_MAX;
+            if full {
                 self.warn("too many entries; the rest is left out");
                 self.cut = true;
                 break;
@@ -162,7 +171,10 @@ impl<'a> Pages<'a> {
                 Ok(item) if !self.names.insert(Arc::clone(&item.own)) => {
                     self.leave_out(&format!("{:?} is listed twice; the first is kept", item.own));
                 }
-                Ok(item) => self.items.push(item),
+                Ok(item) => {
+                    self.bytes += item.raw.as_bytes().len();
+                    self.items.push(item);
+                }
                 Err(error) => self.leave_out(&format!("left out: {error}")),
             }
         }

@@ -302,3 +302,19 @@ async fn a_call_that_panics_is_answered() {
     assert_eq!(got.status, 200);
     assert_eq!(got.json().await["error"]["code"], -32603);
 }
+
+#[tokio::test]
+async fn a_small_batch_cannot_ask_for_any_number_of_bytes() {
+    let rig = rig(|_| async move { Ok(answer(&format!(r#"{{"x":"{}"}}"#, "x".repeat(4 << 20)))) }).await;
+    let calls: Vec<Value> = (0..64).map(|id| call_of(id, "echo")).collect();
+    let got = rig.legacy("alice", None, json!(calls)).await;
+    let text = got.text().await;
+    assert!(text.len() < 64 << 20, "{}", text.len());
+    let answers: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(answers.len(), 64);
+    let last = answers.last().unwrap();
+    assert!(
+        last["error"]["message"].as_str().unwrap().contains("too large"),
+        "{last}"
+    );
+}

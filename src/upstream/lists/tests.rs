@@ -114,6 +114,26 @@ async fn endless_pages_and_endless_entries_are_cut() {
 }
 
 #[tokio::test]
+async fn lists_that_are_endless_in_bytes_or_in_rubbish_are_cut() {
+    let large = |n: usize| {
+        let padding = "x".repeat(crate::limits::LIST_ITEM_BYTES_MAX - 100);
+        format!(r#"{{"name":"{n}","inputSchema":{{}},"x":"{padding}"}}"#)
+    };
+    let ask = fake(|_, _, n| Ok(format!(r#"{{"tools":[{}],"nextCursor":"{n}"}}"#, large(n))));
+    let listing = run(&ask, &tools_only()).await.unwrap();
+    let bytes: usize = listing.tools.iter().map(|item| item.raw.as_bytes().len()).sum();
+    assert!(bytes <= LIST_BYTES_MAX && bytes > LIST_BYTES_MAX / 2, "{bytes}");
+    let rubbish = format!("{}0", "0,".repeat(LIST_ITEMS_PER_GATEWAY_MAX));
+    let ask = fake(|_, _, n| Ok(format!(r#"{{"tools":[{rubbish}],"nextCursor":"{n}"}}"#)));
+    assert!(run(&ask, &tools_only()).await.unwrap().tools.is_empty());
+    assert_eq!(ask.asked.lock().unwrap().len(), 1);
+    let cursor = "c".repeat(UPSTREAM_CURSOR_BYTES_MAX + 1);
+    let ask = fake(|_, _, n| Ok(format!(r#"{{"tools":[],"nextCursor":"{cursor}{n}"}}"#)));
+    assert!(run(&ask, &tools_only()).await.unwrap().tools.is_empty());
+    assert_eq!(ask.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn bad_entries_and_doubles_are_left_out() {
     let page = format!(
         r#"{{"tools":[7,{{}},{},{{"name":"n"}},{}]}}"#,
