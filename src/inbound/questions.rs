@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
-use crate::exchange::Question;
+use crate::exchange::{Question, Reply};
 use crate::limits::QUESTIONS_PER_CALL_MAX;
 use crate::protocol::message::{Outcome, Response, RpcId};
 use crate::protocol::splice::Splice;
@@ -19,7 +20,8 @@ const OPEN_MAX: usize = 4 * QUESTIONS_PER_CALL_MAX;
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     last_id: AtomicU64,
-    open: DashMap<RpcId, (Question, Instant)>,
+    /// Who waits for the answer, and since when. The text of a question has gone out: it is not kept.
+    open: DashMap<RpcId, (oneshot::Sender<Reply>, Instant)>,
 }
 
 impl Questions {
@@ -32,26 +34,26 @@ impl Questions {
         let id = RpcId::number(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
         let mut splice = Splice::new(&question.request.raw);
         splice.replace(question.request.id.raw(), id.raw());
-        self.open.insert(id, (question, clock::now()));
+        self.open.insert(id, (question.reply, clock::now()));
         Some(splice.done())
     }
 
     /// Takes the client's answer. The first one counts; false when there is no such question (any more).
     pub(super) fn answer(&self, response: &Response) -> bool {
-        let Some((_, (question, _))) = response.id.as_ref().and_then(|id| self.open.remove(id)) else {
+        let Some((_, (waiting, _))) = response.id.as_ref().and_then(|id| self.open.remove(id)) else {
             return false;
         };
         let reply = match &response.outcome {
             Outcome::Result(result) => Ok(result.raw()),
             Outcome::Error(error) => Err(error.clone()),
         };
-        question.reply.send(reply).is_ok()
+        waiting.send(reply).is_ok()
     }
 
     /// Gives up questions that nobody waits for any more, or that were asked before a moment.
     pub(super) fn expire(&self, asked_before: Option<Instant>) {
-        self.open.retain(|_, (question, asked)| {
-            !question.reply.is_closed() && asked_before.is_none_or(|moment| *asked >= moment)
+        self.open.retain(|_, (waiting, asked)| {
+            !waiting.is_closed() && asked_before.is_none_or(|moment| *asked >= moment)
         });
     }
 }
@@ -61,7 +63,6 @@ mod tests {
     use super::*;
     use crate::protocol::json::Raw;
     use crate::protocol::message::Message;
-    use tokio::sync::oneshot;
 
     fn question(id: &str) -> (Question, oneshot::Receiver<crate::exchange::Reply>) {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list","params":{{"x":1e99}}}}"#);

@@ -16,6 +16,7 @@ mod abuse;
 mod answers;
 mod cells;
 mod fleet;
+mod lasting;
 mod parked;
 mod real_clients;
 mod silence;

@@ -1,5 +1,7 @@
 //! A thousand calls that wait for their clients at the same time: what they take is bounded, and all of them end.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use toolgate::limits::{IN_FLIGHT_PER_USER_MAX, PARKED_CALL_BYTES};
@@ -47,8 +49,7 @@ fn a_thousand_parked_calls_stay_within_their_bound_and_all_end() {
         stream::iter(waiting)
             .for_each_concurrent(AT_ONCE, |(talk, asked)| async move { end(talk, &asked).await })
             .await;
-        tokio::time::sleep(std::time::Duration::from_secs(15)).await;
-        nothing_is_left(&fleet).await;
+        nothing_is_left(&fleet, Duration::from_mins(1)).await;
         stream::iter(never)
             .for_each_concurrent(AT_ONCE, |(talk, _)| async move {
                 let label = &talk.arguments["label"];

@@ -1,5 +1,7 @@
 //! Clients that never answer, and clients that cannot: the upstream is told, the call ends, nothing is left.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::cells::{Cell, Era, Kind, over_all};
@@ -10,7 +12,7 @@ use crate::talk::{Peer, Turn, block_on, everything, text};
 fn a_question_that_nobody_answers_frees_everything_and_its_upstream_is_told() {
     let fleet = Fleet::start("question_timeout_ms = 1_000");
     over_all(&fleet, "never", never);
-    block_on(nothing_is_left(&fleet));
+    block_on(nothing_is_left(&fleet, Duration::from_secs(10)));
 }
 
 async fn never(cell: Cell) {
@@ -65,8 +67,8 @@ async fn never(cell: Cell) {
 }
 
 /// Waits until no call is under way anywhere.
-pub(crate) async fn nothing_is_left(fleet: &Fleet) {
-    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+pub(crate) async fn nothing_is_left(fleet: &Fleet, within: Duration) {
+    let end = tokio::time::Instant::now() + within;
     loop {
         let metrics = text(&fleet.path("/metrics"), ALICE).await;
         let value = |name: &str| -> u64 {
@@ -92,7 +94,7 @@ pub(crate) async fn nothing_is_left(fleet: &Fleet) {
             tokio::time::Instant::now() < end,
             "parked, streams, calls, requests: {left:?}\n{metrics}"
         );
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

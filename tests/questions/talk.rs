@@ -157,10 +157,22 @@ impl Peer {
         }
     }
 
-    fn request(&self) -> reqwest::RequestBuilder {
+    /// Another session of the same kind.
+    pub(crate) async fn reopened(&self) -> Self {
+        let (version, _) = self.session.as_ref().expect("a legacy client");
+        Self::legacy(&self.url, &self.key, version, self.capabilities.clone()).await
+    }
+
+    /// Ends the session; returns the status.
+    pub(crate) async fn end_session(&self) -> u16 {
+        let response = self.request(reqwest::Method::DELETE).send().await;
+        response.unwrap().status().as_u16()
+    }
+
+    fn request(&self, method: reqwest::Method) -> reqwest::RequestBuilder {
         let mut request = self
             .http
-            .post(&self.url)
+            .request(method, &self.url)
             .header(AUTHORIZATION, format!("Bearer {}", self.key))
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream");
@@ -178,7 +190,7 @@ impl Peer {
 
     /// Posts a message as it stands.
     pub(crate) async fn post(&self, body: &Value) -> reqwest::Response {
-        let mut request = self.request();
+        let mut request = self.request(reqwest::Method::POST);
         if self.session.is_none() {
             request = request.header("Mcp-Method", body["method"].as_str().unwrap());
             if let Some(name) = body["params"]["name"].as_str() {
@@ -342,6 +354,17 @@ impl Talk {
         }
     }
 
+    /// Legacy: drops the connection and takes the stream up after the last event.
+    pub(crate) async fn reconnect(&mut self) {
+        let reader = self.reader.take().expect("a response");
+        let last = reader.last_id.clone().expect("an event id");
+        drop(reader);
+        let request = self.peer.request(reqwest::Method::GET);
+        let response = request.header("Last-Event-ID", last).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        self.reader = Some(Reader::new(response));
+    }
+
     /// Returns the next question; panics at the end.
     pub(crate) async fn asked(&mut self) -> Asked {
         match self.next().await {
@@ -400,6 +423,7 @@ struct Reader {
     response: reqwest::Response,
     status: u16,
     stream: bool,
+    last_id: Option<String>,
     text: Vec<u8>,
     over: bool,
 }
@@ -412,6 +436,7 @@ impl Reader {
             status: response.status().as_u16(),
             response,
             stream,
+            last_id: None,
             text: Vec::new(),
             over: false,
         }
@@ -424,6 +449,8 @@ impl Reader {
             {
                 let event: Vec<u8> = self.text.drain(..end + 2).collect();
                 let event = String::from_utf8(event).unwrap();
+                let id = event.lines().find_map(|line| line.strip_prefix("id:"));
+                self.last_id = id.map(|id| id.trim().to_owned()).or(self.last_id.take());
                 let data: String = event
                     .lines()
                     .filter_map(|line| line.strip_prefix("data:"))

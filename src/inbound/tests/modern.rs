@@ -118,6 +118,33 @@ async fn a_parked_call_whose_client_never_returns_is_cancelled() {
 }
 
 #[tokio::test]
+async fn a_question_too_large_to_wait_ends_its_call() {
+    let rig = rig(|call| async move {
+        let text = "x".repeat(crate::limits::PARKED_CALL_TEXT_BYTES_MAX);
+        let text = request(1, "sampling/createMessage", json!({ "messages": [text] }));
+        let Ok(Message::Request(request)) = Message::parse(Bytes::from(text.to_string())) else {
+            panic!("no request")
+        };
+        let (reply, answered) = oneshot::channel();
+        let event = Event::Question(Question { request, reply });
+        call.events.send(event).await.unwrap();
+        drop(answered.await);
+        call.cancel.cancelled().await;
+        Err(CallError::Cancelled)
+    })
+    .await;
+    let call = stateless(1, "tools/call", json!({"name": "echo"}));
+    let got = rig.modern("alice", call).await.json().await;
+    assert_eq!(got["error"]["code"], -32603);
+    let parts = &rig.service.0.parts;
+    assert!(parts.metrics.encode().contains("parked_text_bytes"));
+    let alice = crate::ids::UserId::new("alice");
+    while parts.proxy.places().taken(&alice) > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_modern_upstreams_state_comes_back_to_it_unsealed() {
     let rig = rig(|call| async move {
         Ok(match &call.request_state {

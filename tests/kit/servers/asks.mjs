@@ -10,6 +10,7 @@
 //   need_url { label, times? }   refuses with -32042 that many times, then returns how often it was called (legacy)
 //   seen { label }               what became of the calls with that label: { state, asked, heard, calls }
 //       state: asking | waiting | done | cancelled (told by a notification) | closed (its stream was closed; modern)
+//       | ended (with its session; legacy)
 import { createServer } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -210,7 +211,11 @@ async function post(request, response) {
 function http() {
   const server = createServer((request, response) => {
     if (request.method === 'POST') return void post(request, response).catch((e) => response.destroy(e));
-    if (request.method === 'DELETE') links.delete(request.headers['mcp-session-id']);
+    if (request.method === 'DELETE') {
+      const id = request.headers['mcp-session-id'];
+      for (const gone of links.get(id)?.calls.values() ?? []) gone('ended');
+      links.delete(id);
+    }
     response.writeHead(request.method === 'DELETE' && era === 'legacy' ? 200 : 405).end();
   });
   server.listen({ port: 0, host: '127.0.0.1', backlog: 2048 }, () => console.log(`listening on http://127.0.0.1:${server.address().port}/mcp`));
