@@ -1,4 +1,4 @@
-//! Questions that outlast their connection, their session, or anybody's patience.
+//! Questions that do not come with their call, or outlast their connection, their session, anybody's patience.
 
 use std::time::Duration;
 
@@ -26,6 +26,22 @@ async fn broke(cell: Cell) {
     let ended = talk.ended().await;
     assert_eq!(ended.message["id"], talk.id);
     assert_eq!(ended.told()["heard"], cell.kind.heard(&cell.label, 1, 1));
+}
+
+#[test]
+fn a_question_on_the_get_stream_reaches_the_client_whose_call_it_is() {
+    over_all(&Fleet::start(""), "get", on_get);
+}
+
+async fn on_get(cell: Cell) {
+    if cell.upstream.era == Era::Modern || cell.upstream.stdio {
+        return;
+    }
+    let arguments = cell.ask(json!({ "on_get": true, "rounds": 2 }));
+    let mut talk = cell.alice.call(&cell.tool("ask"), arguments).await;
+    let (asked, ended) = talk.finish(|asked| cell.kind.say(asked)).await;
+    assert_eq!(asked.len(), 2);
+    assert_eq!(ended.told()["heard"], cell.kind.heard(&cell.label, 2, 1));
 }
 
 #[test]

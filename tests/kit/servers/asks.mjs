@@ -3,9 +3,10 @@
 //   ERA=legacy|modern node asks.mjs http     prints "listening on URL"
 //   ERA=legacy|modern node asks.mjs stdio
 //
-//   ask { label, kind, count?, rounds?, wait_ms?, complete?, stateless?, empty_first? }
+//   ask { label, kind, count?, rounds?, wait_ms?, complete?, on_get?, stateless?, empty_first? }
 //       asks `count` questions at once, `rounds` times, waits, and returns { heard: [[answer, …], …] }; an answer is
-//       { result } or { error }. complete: tells of the end of each url elicitation (legacy). stateless: gives no
+//       { result } or { error }. complete: tells of the end of each url elicitation (legacy). on_get: asks on the
+//       session's GET stream, as servers do that do not relate a question to its call (legacy HTTP). stateless: gives no
 //       requestState; empty_first: the first round is a requestState alone (modern).
 //   need_url { label, times? }   refuses with -32042 that many times, then returns how often it was called (legacy)
 //   seen { label }               what became of the calls with that label: { state, asked, heard, calls }
@@ -57,7 +58,7 @@ async function askLegacy(args, call, link) {
         const asked = question(kind, label, round, n);
         waiting.push(new Promise((resolve) => link.asked.set(id, resolve)).then((answer) => (it.heard++, answer)));
         it.asked++;
-        call.send({ jsonrpc: '2.0', id, ...asked });
+        (args.on_get ? link.tell : call.send)({ jsonrpc: '2.0', id, ...asked });
         if (args.complete) call.completes.push(asked.params.elicitationId);
       }
       heard.push(await Promise.all(waiting));
@@ -154,7 +155,13 @@ async function answerModern(message, call) {
 // ---- transports -----------------------------------------------------------------------------------------------------
 
 const links = new Map(); // session id -> { asked, calls: Map(request id -> cancel) }
-const newLink = () => ({ asked: new Map(), calls: new Map() });
+// A link's GET stream, and what waits for it to be opened.
+function newLink() {
+  const link = { asked: new Map(), calls: new Map(), waiting: [] };
+  link.tell = (message) => { link.waiting.push(message); link.flush(); };
+  link.flush = () => { while (link.stream && link.waiting.length) link.stream.write(`data: ${JSON.stringify(link.waiting.shift())}\n\n`); };
+  return link;
+}
 
 function hear(message, link) {
   if (message.method === undefined) {
@@ -211,6 +218,13 @@ async function post(request, response) {
 function http() {
   const server = createServer((request, response) => {
     if (request.method === 'POST') return void post(request, response).catch((e) => response.destroy(e));
+    const link = era === 'legacy' && links.get(request.headers['mcp-session-id']);
+    if (request.method === 'GET' && link) {
+      link.stream = response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+      response.write(': here\n\n');
+      response.on('close', () => { if (link.stream === response) link.stream = undefined; });
+      return link.flush();
+    }
     if (request.method === 'DELETE') {
       const id = request.headers['mcp-session-id'];
       for (const gone of links.get(id)?.calls.values() ?? []) gone('ended');
