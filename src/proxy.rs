@@ -2,6 +2,7 @@
 //! Nobody here knows an era or a transport. The only way from a client's message to an upstream.
 
 mod answer_uris;
+mod asker;
 mod error;
 mod places;
 
@@ -11,6 +12,7 @@ use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
 use crate::identity::Principal;
+use crate::limits::URI_BYTES_MAX;
 use crate::policy::{Permit, Policy, View};
 use crate::protocol::error::{INVALID_PARAMS, RESOURCE_NOT_FOUND_LEGACY};
 use crate::protocol::json::Object;
@@ -93,7 +95,7 @@ impl Proxy {
 
     /// Reads from the gateway that lists the URI or has a template for it; a URI that nobody lists is asked of those
     /// that may know it, in turn. Reading changes nothing, so asking twice does no harm.
-    async fn read_resource(&self, call: Call) -> Result<Answer, ProxyError> {
+    async fn read_resource(&self, mut call: Call) -> Result<Answer, ProxyError> {
         let uri = name_of(&call.request, "uri")?;
         let view = self.view(&call.client.principal);
         let routes = view.snapshot().resolve_uri(&uri);
@@ -102,24 +104,30 @@ impl Proxy {
             .filter_map(|route| view.admit(&call.client.principal, route).ok())
             .collect();
         permits.truncate(READ_CANDIDATES_MAX);
-        let last = permits.pop();
-        for permit in permits {
+        let several = permits.len() > 1;
+        if let Some((gateway, state)) = call.request_state.as_ref().and_then(asker::of) {
+            permits.retain(|permit| permit.route().gateway == gateway);
+            call.request_state = state;
+        }
+        if routes.iter().any(|route| route.index.is_some())
+            && let Some(permit) = permits.pop()
+        {
+            return self.forward(permit, call).await;
+        }
+        let mut failed = None;
+        for (index, permit) in permits.into_iter().enumerate() {
+            let gateway = permit.route().gateway.clone();
             match self.forward(permit, call.again()).await {
-                Ok(answer) if !is_not_found(&answer) => return Ok(answer),
-                Err(ProxyError::Call(CallError::Cancelled)) => {
-                    return Err(ProxyError::Call(CallError::Cancelled));
-                }
-                Ok(_) | Err(_) => {}
+                Ok(answer) if is_not_found(&answer) => {}
+                Ok(answer) if several => return Ok(asker::noted(&gateway, answer)),
+                Ok(answer) => return Ok(answer),
+                Err(error @ ProxyError::Call(CallError::Cancelled)) => return Err(error),
+                // Of the likeliest one it is not known that it has no such resource.
+                Err(error) if index == 0 => failed = Some(error),
+                Err(_) => {}
             }
         }
-        let unknown = ProxyError::UnknownResource(uri);
-        let Some(last) = last else { return Err(unknown) };
-        let answer = self.forward(last, call).await?;
-        if is_not_found(&answer) {
-            Err(unknown)
-        } else {
-            Ok(answer)
-        }
+        Err(failed.unwrap_or(ProxyError::UnknownResource(uri)))
     }
 
     /// Asks the gateway that works on a task, if the caller may still use the tool.
@@ -167,6 +175,9 @@ impl Proxy {
     /// carry the exposed URI, or the gateway's own of something below.
     pub async fn watch_resource(&self, client: &Arc<Client>, uri: &str) -> Result<Arc<Route>, ProxyError> {
         let view = self.view(&client.principal);
+        if uri.len() > URI_BYTES_MAX {
+            return Err(ProxyError::InvalidParams("a URI is too long"));
+        }
         let routes = view.snapshot().resolve_uri(uri);
         let permit = routes
             .iter()
@@ -203,11 +214,16 @@ impl Proxy {
         let spare = (gateway.era() == Some(Era::Modern)).then(|| call.again());
         let mut outcome = gateway.call(permit, call).await;
         if let (Err(CallError::Stale { .. }), Some(call)) = (&outcome, spare) {
-            gateway.refreshed().await;
+            tokio::select! {
+                biased;
+                () = call.cancel.cancelled() => return Err(CallError::Cancelled.into()),
+                () = gateway.refreshed() => {}
+            }
             let view = self.view(&principal);
             let fresh = view
                 .snapshot()
                 .resolve(route.kind, &route.exposed)
+                .filter(|fresh| fresh.gateway == route.gateway)
                 .unwrap_or(&route);
             if let Ok(permit) = view.admit(&principal, fresh) {
                 outcome = gateway.call(permit, call).await;
@@ -233,11 +249,16 @@ fn name_of(request: &Request, key: &'static str) -> Result<String, ProxyError> {
         "taskId" => "`taskId` must be a string",
         _ => "`name` must be a string",
     };
-    request
+    let name = request
         .params
         .as_ref()
         .and_then(|params: &Object| params.string(key))
-        .ok_or(ProxyError::InvalidParams(wrong))
+        .ok_or(ProxyError::InvalidParams(wrong))?;
+    // Nothing that is listed is longer: it would be compared with all of it, and said back in the error.
+    if key != "taskId" && name.len() > URI_BYTES_MAX {
+        return Err(ProxyError::InvalidParams("a name is too long"));
+    }
+    Ok(name)
 }
 
 fn is_not_found(answer: &Answer) -> bool {
@@ -246,3 +267,6 @@ fn is_not_found(answer: &Answer) -> bool {
         Outcome::Result(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -271,7 +271,7 @@ pub(super) fn kept(key: &str, value: &Raw) -> Result<Raw, Fault> {
             "Invalid params: `{key}` has more than {CLIENT_WORDS_BYTES_MAX} bytes"
         )));
     }
-    Ok(value.detached())
+    Ok(value.clone().detached())
 }
 
 /// Tells whether an upstream answers a method.

@@ -71,7 +71,7 @@ pub(super) async fn stream(
         watched: HashMap::new(),
         wanted,
         changes: ListChanges::new(changes, told),
-        id: request.id.detached(),
+        id: request.id.clone().detached(),
         over: false,
         tried: false,
         _place: place,

@@ -66,7 +66,7 @@ impl Raw {
 
     /// Returns the value apart from the message that it came in, whose bytes are held no longer.
     #[must_use]
-    pub fn detached(&self) -> Self {
+    pub fn detached(self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))
     }
 

@@ -36,7 +36,7 @@ impl RpcId {
 
     /// Returns the id apart from the message that it came in, whose bytes are held no longer.
     #[must_use]
-    pub fn detached(&self) -> Self {
+    pub fn detached(self) -> Self {
         Self(self.0.detached())
     }
 
