@@ -11,7 +11,6 @@ use super::*;
 use crate::catalog::listing::{Item, Listing};
 use crate::catalog::{Catalog, Naming};
 use crate::config;
-use crate::ids::GatewayId;
 use crate::limits::URI_BYTES_MAX;
 use crate::policy::Rules;
 use crate::protocol::json::Raw;
