@@ -28,6 +28,8 @@ pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::{FILE_DEFAULT, Flags, Sources, environment};
 pub use watch::watch;
 
+/// Composio's API, unless told otherwise.
+pub const COMPOSIO_BASE_URL: &str = "https://backend.composio.dev";
 /// Where we listen unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:8080";
 /// The user of `TOOLGATE_KEY`, and the one user when there is no `[auth]`.
@@ -235,6 +237,17 @@ pub enum Transport {
         /// Who shares a process.
         processes: Processes,
         /// Which era to speak.
+        era: EraChoice,
+    },
+    /// Composio: for each user a Tool Router session, whose MCP endpoint is spoken to.
+    Composio {
+        /// Composio's API; sessions live on the same origin.
+        base_url: url::Url,
+        /// The project's key.
+        api_key: Secret,
+        /// Toolkits that a session may use; `None`: all.
+        toolkits: Option<Vec<String>>,
+        /// Which era a session's endpoint is spoken to in.
         era: EraChoice,
     },
 }

@@ -21,6 +21,8 @@ pub mod policy;
 
 pub mod exchange;
 
+pub mod integrations;
+
 pub mod upstream;
 
 pub mod proxy;

@@ -58,6 +58,20 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A whole call, unless the gateway's `timeout_ms` says otherwise. Many clients give up at 60 s.
 pub const CALL_TIMEOUT: Duration = Duration::from_mins(2);
+/// The same for a Composio gateway, whose sandboxes and waits for connections may block for 180 s.
+pub const COMPOSIO_CALL_TIMEOUT: Duration = Duration::from_mins(4);
+/// One request of Composio's API, its body included.
+pub const COMPOSIO_API_TIMEOUT: Duration = Duration::from_secs(30);
+/// An answer of Composio's API: a session's description is a few kilobytes.
+pub const COMPOSIO_API_ANSWER_BYTES_MAX: usize = MIB;
+/// Times that a request of Composio's API is sent, when it may be sent again.
+pub const COMPOSIO_API_ATTEMPTS_MAX: u32 = 3;
+/// The longest wait between them, whatever `retry-after` says: a call waits for it.
+pub const COMPOSIO_API_RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The id of a Tool Router session.
+pub const COMPOSIO_SESSION_ID_BYTES_MAX: usize = 128;
+/// A user's Tool Router session that nobody used for this long is deleted: its sandbox is lost, its connections stay.
+pub const COMPOSIO_SESSION_IDLE_MAX: Duration = Duration::from_hours(24);
 /// A stream of an upstream on which nothing arrives.
 pub const SSE_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// How often an HTTP+SSE upstream is pinged, so that a stream on which nothing arrives is known to be dead.
@@ -309,6 +323,10 @@ const _: () = assert!(
 const _: () = assert!(
     CALL_TIMEOUT.as_secs() < CALL_AGE_MAX.as_secs() && QUESTION_TIMEOUT.as_secs() < CALL_AGE_MAX.as_secs(),
     "a call may outlive one silence and one question"
+);
+const _: () = assert!(
+    COMPOSIO_CALL_TIMEOUT.as_secs() > 200 && COMPOSIO_CALL_TIMEOUT.as_secs() < CALL_AGE_MAX.as_secs(),
+    "a call outlasts what Composio's tools may block"
 );
 const _: () = assert!(
     BREAKER_BACKOFF_MIN.as_secs() < BREAKER_BACKOFF_MAX.as_secs(),

@@ -14,6 +14,7 @@ pub mod publish;
 mod refresh;
 mod unusable;
 
+mod composio;
 pub mod duplex;
 pub mod handshake;
 pub mod http;

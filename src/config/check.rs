@@ -2,6 +2,7 @@
 //! Collects every problem; gives a configuration only when there is none.
 
 mod auth;
+mod composio;
 mod gateway;
 mod net;
 

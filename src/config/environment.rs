@@ -1,5 +1,5 @@
 //! The environment as a layer: `TOOLGATE_*`, and the variables of an older deployment (`MCP_GATEWAY_URLS`,
-//! `MCP_<NAME>_URL`, `PERMITTED_TOOLS`). An empty variable counts as not set, as container files leave them.
+//! `MCP_<NAME>_URL`, `PERMITTED_TOOLS`, `COMPOSIO_API_KEY`). An empty variable counts as not set, as container files leave them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,6 +54,7 @@ const VARIABLES: &[(&str, &[&str], Form)] = &[
 pub const CONFIG_VARIABLE: &str = "TOOLGATE_CONFIG";
 /// Holds one key: admitted by the server, sent by the client commands.
 pub const KEY_VARIABLE: &str = "TOOLGATE_KEY";
+const COMPOSIO_KEY_VARIABLE: &str = "COMPOSIO_API_KEY";
 const URLS_VARIABLE: &str = "MCP_GATEWAY_URLS";
 
 /// Reads the environment as a layer over the file's.
@@ -72,6 +73,7 @@ pub(super) fn layer(env: &BTreeMap<String, String>, file: &Layer) -> Layer {
         }
     }
     gateways(&mut layer, &env, file);
+    composio(&mut layer, &env, file);
     strangers(&mut layer, &env);
     layer
 }
@@ -190,6 +192,55 @@ fn gateways(layer: &mut Layer, env: &BTreeMap<&str, &str>, file: &Layer) {
     }
 }
 
+/// `COMPOSIO_API_KEY` and `COMPOSIO_BASE_URL` go to the gateways of that kind that have none of their own; where there
+/// is no such gateway, the key makes one.
+fn composio(layer: &mut Layer, env: &BTreeMap<&str, &str>, file: &Layer) {
+    let in_file = file.values.get("gateways").and_then(Value::as_dict);
+    let gateways = in_file.into_iter().flatten().filter_map(|(name, gateway)| {
+        let gateway = gateway.as_dict()?;
+        let ours = gateway.get("kind").and_then(Value::as_str) == Some("composio");
+        ours.then(|| (name.clone(), gateway.clone()))
+    });
+    let mut gateways: Vec<(String, Dict)> = gateways.collect();
+    if let Some(key) = env.get(COMPOSIO_KEY_VARIABLE)
+        && gateways.is_empty()
+    {
+        let place = Place::Variable(COMPOSIO_KEY_VARIABLE.to_owned());
+        if file
+            .gateways
+            .iter()
+            .chain(&layer.gateways)
+            .any(|name| name == "composio")
+        {
+            let text = "is not used: the gateway that is called composio is not of kind \"composio\"";
+            layer.warning(place, "", text);
+            return;
+        }
+        layer.places.set("gateways.composio", place.clone());
+        let path = ["gateways", "composio", "kind"];
+        layer.set(&path, Value::from("composio"), place.clone());
+        layer.set(&["gateways", "composio", "api_key"], Value::from(*key), place);
+        layer.gateways.push("composio".to_owned());
+        gateways.push((
+            "composio".to_owned(),
+            Dict::from([("api_key".to_owned(), Value::from(*key))]),
+        ));
+    }
+    for (name, gateway) in gateways {
+        for (variable, key) in [
+            (COMPOSIO_KEY_VARIABLE, "api_key"),
+            ("COMPOSIO_BASE_URL", "base_url"),
+        ] {
+            if let Some(text) = env.get(variable)
+                && !gateway.contains_key(key)
+            {
+                let place = Place::Variable(variable.to_owned());
+                layer.set(&["gateways", &name, key], Value::from(*text), place);
+            }
+        }
+    }
+}
+
 /// Returns the URLs of the file's gateways: the environment may name one of them again.
 fn urls_of(file: &Layer) -> BTreeSet<String> {
     let gateways = file.values.get("gateways").and_then(Value::as_dict);
@@ -237,7 +288,7 @@ fn name_of(url: &Url, taken: &[String]) -> String {
         .unwrap_or(base)
 }
 
-/// Warns of variables that look like ours and are not, and of those that have no effect yet.
+/// Warns of variables that look like ours and are not.
 fn strangers(layer: &mut Layer, env: &BTreeMap<&str, &str>) {
     let known: Vec<&str> = VARIABLES
         .iter()
@@ -255,10 +306,6 @@ fn strangers(layer: &mut Layer, env: &BTreeMap<&str, &str>) {
             let place = Place::Variable((*name).to_owned());
             layer.warning(place, "", format!("unknown variable, did you mean {meant}?"));
         }
-    }
-    if env.contains_key("COMPOSIO_API_KEY") {
-        let place = Place::Variable("COMPOSIO_API_KEY".to_owned());
-        layer.warning(place, "", "is not used: this version has no Composio gateway");
     }
 }
 

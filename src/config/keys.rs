@@ -121,6 +121,8 @@ const fn duration(
     key(path, kind, WhenAbsent::Ms(default), meaning)
 }
 
+/// The words of `kind`.
+pub(super) const KINDS: &[&str] = &["composio"];
 /// The words of `transport`.
 pub(super) const TRANSPORTS: &[&str] = &["http", "sse", "stdio"];
 /// The words of `era`.
@@ -171,17 +173,21 @@ pub const KEYS: &[Key] = &[
     number("limits.page_items_max", (1, 10_000), limits::PAGE_ITEMS_MAX, "Entries of one page of a list."),
     duration("limits.question_timeout_ms", (1_000, DAY_MS), limits::QUESTION_TIMEOUT, "How long a gateway's question to the user waits for the answer."),
 
+    key("gateways.*.kind", Kind::Choice(KINDS), WhenAbsent::Absent, "`composio`: for each user a session of Composio's Tool Router, made on first use. Absent: a server with a `url` or a `command`."),
     key("gateways.*.url", Kind::Text, WhenAbsent::Absent, "The MCP endpoint of the gateway. Either this or `command`. Environment: `MCP_<NAME>_URL`, or `MCP_GATEWAY_URLS` (comma-separated, names from the hosts)."),
     key("gateways.*.command", Kind::Command, WhenAbsent::Absent, "The program to run and its arguments, as a list; no shell reads it. Or the program alone, with `args`."),
     key("gateways.*.args", Kind::Texts, WhenAbsent::Text("[]"), "Arguments, when `command` is a string."),
     key("gateways.*.transport", Kind::Choice(TRANSPORTS), WhenAbsent::Absent, "Absent: `stdio` with a `command`, `sse` (the transport of 2024-11-05) when the path of `url` ends in `/sse`, `http` (Streamable HTTP) otherwise."),
     key("gateways.*.headers", Kind::TextTable, WhenAbsent::Text("{}"), "Headers of every request to `url`. Values are never printed."),
-    key("gateways.*.era", Kind::Choice(ERAS), WhenAbsent::Text("auto"), "Which revisions of MCP to speak: `legacy` (2025-11-25 and before), `modern` (2026-07-28), or what probing finds."),
+    key("gateways.*.era", Kind::Choice(ERAS), WhenAbsent::Text("auto"), "Which revisions of MCP to speak: `legacy` (2025-11-25 and before; what `kind = \"composio\"` takes when the key is absent), `modern` (2026-07-28), or what probing finds."),
     key("gateways.*.env", Kind::TextTable, WhenAbsent::Text("{}"), "Variables set for the process of `command`. Values are never printed."),
     key("gateways.*.env_pass", Kind::Texts, WhenAbsent::Text("[]"), "Names of variables that the process takes from Toolgate's own environment, beside `PATH`, `HOME`, `LANG` and their like."),
     key("gateways.*.cwd", Kind::Text, WhenAbsent::Absent, "Working directory of the process. Absent: Toolgate's own."),
     key("gateways.*.processes", Kind::Choice(PROCESSES), WhenAbsent::Text("shared"), "Who shares a process: everybody, the sessions of one user, or nobody."),
-    duration("gateways.*.timeout_ms", (100, DAY_MS), limits::CALL_TIMEOUT, "A whole call."),
+    key("gateways.*.api_key", Kind::Text, WhenAbsent::Absent, "The key of a Composio project (`ak_…`), best as `${COMPOSIO_API_KEY}`. Never printed. Environment: `COMPOSIO_API_KEY`."),
+    key("gateways.*.base_url", Kind::Text, WhenAbsent::Text(super::COMPOSIO_BASE_URL), "Composio's API; http:// only on this machine. Environment: `COMPOSIO_BASE_URL`."),
+    key("gateways.*.toolkits", Kind::Texts, WhenAbsent::Absent, "The toolkits that Composio's sessions may use, such as `[\"gmail\", \"github\"]`. Absent: all."),
+    duration("gateways.*.timeout_ms", (100, DAY_MS), limits::CALL_TIMEOUT, "A whole call. When the key is absent, `kind = \"composio\"` takes 240000: some of its tools block for minutes."),
     number("gateways.*.in_flight_max", (1, MILLION), limits::IN_FLIGHT_PER_GATEWAY_MAX, "Calls that the gateway works on at a time."),
     key("gateways.*.required", Kind::Flag, WhenAbsent::Text("false"), "Whether `/readyz` waits for this gateway's first list."),
     key("gateways.*.allow", Kind::Texts, WhenAbsent::Absent, "Globs over the gateway's own tool names. Absent: all."),
@@ -193,16 +199,10 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Keys that are not there yet: said clearly rather than called unknown.
-pub(super) const LATER: &[(&str, &str)] = &[
-    (
-        "server.store",
-        "is not supported by this version, which keeps its state in memory; remove the key",
-    ),
-    (
-        "gateways.*.kind",
-        "is not supported by this version (kind = \"composio\" will come); give the gateway a `url` or a `command`",
-    ),
-];
+pub(super) const LATER: &[(&str, &str)] = &[(
+    "server.store",
+    "is not supported by this version, which keeps its state in memory; remove the key",
+)];
 
 /// Returns the key with this path.
 #[must_use]

@@ -150,6 +150,7 @@ pub(super) enum RawCommand {
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawGateway {
+    pub(super) kind: Option<String>,
     pub(super) url: Option<String>,
     pub(super) command: Option<RawCommand>,
     pub(super) args: Option<Vec<String>>,
@@ -160,6 +161,9 @@ pub(super) struct RawGateway {
     pub(super) env_pass: Vec<String>,
     pub(super) cwd: Option<String>,
     pub(super) processes: Option<String>,
+    pub(super) api_key: Option<String>,
+    pub(super) base_url: Option<String>,
+    pub(super) toolkits: Option<Vec<String>>,
     pub(super) timeout_ms: Option<u64>,
     pub(super) in_flight_max: Option<usize>,
     pub(super) required: bool,

@@ -26,13 +26,14 @@ impl std::fmt::Debug for Key {
 }
 
 impl Transport {
-    /// Returns the transport's name: `http`, `sse` or `stdio`.
+    /// Returns the transport's name: `http`, `sse`, `stdio` or `composio`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Http { .. } => "http",
             Self::Sse { .. } => "sse",
             Self::Stdio { .. } => "stdio",
+            Self::Composio { .. } => "composio",
         }
     }
 
@@ -40,7 +41,7 @@ impl Transport {
     #[must_use]
     pub fn era(&self) -> EraChoice {
         match self {
-            Self::Http { era, .. } | Self::Stdio { era, .. } => *era,
+            Self::Http { era, .. } | Self::Stdio { era, .. } | Self::Composio { era, .. } => *era,
             Self::Sse { .. } => EraChoice::Legacy,
         }
     }
@@ -51,6 +52,7 @@ impl Transport {
         match self {
             Self::Http { url, .. } | Self::Sse { url, .. } => shown_url(url),
             Self::Stdio { command, .. } => shown_command(command),
+            Self::Composio { base_url, .. } => base_url.origin().ascii_serialization(),
         }
     }
 }

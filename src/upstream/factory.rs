@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::composio::ComposioTransport;
 use super::fallover::{Fallover, Newer};
 use super::gateways::Factory;
 use super::http::{HttpSettings, HttpTransport};
@@ -12,6 +13,7 @@ use super::stdio;
 use super::transport::Transport;
 use super::unusable::Unusable;
 use crate::config::{self, EraChoice, Secret};
+use crate::integrations::composio::{Composio, KEY_HEADER};
 use crate::supervisor::Supervisor;
 
 /// What every link is made with.
@@ -61,6 +63,16 @@ impl Links {
                 Some(link) => link,
                 None => Arc::new(Unusable::new(&gateway.name, &"it is no stdio gateway")),
             },
+            config::Transport::Composio {
+                base_url,
+                api_key,
+                toolkits,
+                era,
+            } => {
+                let headers = [(KEY_HEADER.to_owned(), api_key.clone())];
+                let settings = self.settings(gateway, base_url, &headers, *era);
+                self.composio(settings, api_key, toolkits.clone())
+            }
         }
     }
 
@@ -79,6 +91,23 @@ impl Links {
             call_timeout: gateway.timeout,
             result_bytes_max: self.result_bytes_max,
             question_timeout: self.question_timeout,
+        }
+    }
+
+    fn composio(
+        &self,
+        settings: HttpSettings,
+        api_key: &Secret,
+        toolkits: Option<Vec<String>>,
+    ) -> Arc<dyn Transport> {
+        let name = settings.gateway.clone();
+        let api = match Composio::new(&settings.url, api_key) {
+            Ok(api) => api,
+            Err(error) => return Arc::new(Unusable::new(&name, &error)),
+        };
+        match ComposioTransport::new(api, settings, toolkits, &self.supervisor) {
+            Ok(link) => Arc::new(link),
+            Err(error) => Arc::new(Unusable::new(&name, &error)),
         }
     }
 

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::transport::{Announced, ListError, Transport};
+use super::transport::{Announced, ListError, Transport, pass_on};
 use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
@@ -48,26 +48,12 @@ impl<N: Newer> Fallover<N> {
             changes: Arc::new(watch::Sender::new(Announced::default())),
             supervisor: supervisor.clone(),
         };
-        this.pass_on(this.newer.changes());
+        pass_on(this.newer.changes(), &this.changes, &this.supervisor);
         this
     }
 
     fn older(&self) -> Option<Arc<dyn Transport>> {
         self.older.load().as_deref().cloned()
-    }
-
-    /// Passes announcements of a link on, for as long as there is that link.
-    fn pass_on(&self, mut from: watch::Receiver<Announced>) {
-        let to = Arc::downgrade(&self.changes);
-        let mut told = *from.borrow();
-        self.supervisor.spawn("announcements of a link", async move {
-            while from.changed().await.is_ok() {
-                let Some(to) = to.upgrade() else { return };
-                let now = *from.borrow_and_update();
-                to.send_modify(|announced| announced.add(told, now));
-                told = now;
-            }
-        });
     }
 
     async fn list_anyhow(&self) -> Result<Listing, ListError> {
@@ -98,7 +84,7 @@ impl<N: Newer> Fallover<N> {
             "the gateway speaks HTTP+SSE of 2024-11-05; `transport = \"sse\"` saves the detour"
         );
         let older = (self.make_older)();
-        self.pass_on(older.changes());
+        pass_on(older.changes(), &self.changes, &self.supervisor);
         self.older.store(Some(Arc::new(Arc::clone(&older))));
         older.list().await
     }

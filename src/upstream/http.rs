@@ -3,7 +3,7 @@
 
 mod abandoned;
 pub(super) mod fault;
-mod flight;
+pub(super) mod flight;
 mod hearing;
 mod legacy;
 mod link;
@@ -29,7 +29,8 @@ use url::Url;
 
 use self::fault::Fault;
 use self::flight::{Flight, Landed};
-use self::legacy::{Failed, Legacy};
+pub(super) use self::legacy::Failed;
+use self::legacy::Legacy;
 use self::link::Link;
 use self::modern::Modern;
 use self::probe::Discovered;
@@ -83,7 +84,12 @@ impl HttpTransport {
     /// # Errors
     /// [`SettingsError`]: a header that cannot be sent, TLS that cannot be set up.
     pub fn new(settings: HttpSettings, supervisor: &Supervisor) -> Result<Self, SettingsError> {
-        let wire = Wire::new(settings.url, &settings.headers, settings.result_bytes_max)?;
+        let wire = Wire::new(settings.url.clone(), &settings.headers, settings.result_bytes_max)?;
+        Ok(Self::over(wire, settings, supervisor))
+    }
+
+    /// Makes a link over a wire that others may share; what the settings say of URL and headers is the wire's business.
+    pub(super) fn over(wire: Wire, settings: HttpSettings, supervisor: &Supervisor) -> Self {
         let link = Arc::new(Link::new(
             settings.gateway,
             wire,
@@ -97,14 +103,14 @@ impl HttpTransport {
             "idle upstream sessions",
             sweep(Arc::downgrade(&legacy), Arc::downgrade(&modern)),
         );
-        Ok(Self {
+        Self {
             link,
             legacy,
             modern,
             choice: settings.era,
             era: Flight::default(),
             last_era: Mutex::new(None),
-        })
+        }
     }
 
     /// Tells whether the upstream was found to speak HTTP+SSE of 2024-11-05 instead. The gateway should be reached
@@ -144,6 +150,12 @@ impl HttpTransport {
         Ok(landed)
     }
 
+    /// Carries a call out; the cause stays as it was.
+    pub(super) async fn carry(&self, route: &Route, call: &Call) -> Result<Answer, Failed> {
+        let (response, era) = self.call_in_era(route, call).await?;
+        Ok(Answer { response, era })
+    }
+
     /// Carries a call out in the era that is known; once more in the other when that turned out to be wrong.
     async fn call_in_era(&self, route: &Route, call: &Call) -> Result<(Response, Era), Failed> {
         let mut found = self.era_for(call).await?;
@@ -181,7 +193,8 @@ impl HttpTransport {
         found.map_err(Failed::before)
     }
 
-    async fn list_in_era(&self) -> Result<Listing, Fault> {
+    /// Asks for every list; the cause stays as it was.
+    pub(super) async fn list_in_era(&self) -> Result<Listing, Fault> {
         let mut found = self.era_of().await?;
         let mut doubted = false;
         loop {
@@ -208,7 +221,7 @@ impl HttpTransport {
         }
     }
 
-    async fn watch(&self, route: &Route, client: &Arc<Client>, wanted: bool) -> Result<(), Fault> {
+    pub(super) async fn watch(&self, route: &Route, client: &Arc<Client>, wanted: bool) -> Result<(), Fault> {
         match self.era_of().await?.value {
             Era::Legacy => self.legacy.watch_resource(route, client, wanted).await,
             Era::Modern => self.modern.watch_resource(route, client, wanted).await,
@@ -219,10 +232,8 @@ impl HttpTransport {
 impl Transport for HttpTransport {
     fn call<'a>(&'a self, route: &'a Route, call: Call) -> BoxFuture<'a, Result<Answer, CallError>> {
         Box::pin(async move {
-            match self.call_in_era(route, &call).await {
-                Ok((response, era)) => Ok(Answer { response, era }),
-                Err(Failed { fault, began }) => Err(fault.into_call_error(&self.link.gateway, began)),
-            }
+            let carried = self.carry(route, &call).await;
+            carried.map_err(|failed| failed.into_call_error(&self.link.gateway))
         })
     }
 

@@ -10,6 +10,7 @@ use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
 use crate::protocol::method::Method;
 use crate::protocol::version::Era;
+use crate::supervisor::Supervisor;
 
 /// One way to speak to one gateway. Implementations hold connections, sessions and processes, each for one scope of
 /// one principal unless the configuration says `shared`.
@@ -86,3 +87,21 @@ pub struct ListError(
     /// What happened, to read alone.
     pub String,
 );
+
+/// Passes announcements of one link on as those of a gateway, for as long as there are both.
+pub(super) fn pass_on(
+    mut from: watch::Receiver<Announced>,
+    to: &Arc<watch::Sender<Announced>>,
+    supervisor: &Supervisor,
+) {
+    let to = Arc::downgrade(to);
+    let mut told = *from.borrow();
+    supervisor.spawn("announcements of a link", async move {
+        while from.changed().await.is_ok() {
+            let Some(to) = to.upgrade() else { return };
+            let now = *from.borrow_and_update();
+            to.send_modify(|announced| announced.add(told, now));
+            told = now;
+        }
+    });
+}

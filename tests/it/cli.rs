@@ -10,17 +10,17 @@ use std::process::{Command, Stdio};
 
 /// What a command did.
 #[derive(Debug)]
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// A folder in which commands run.
-struct Desk(tempfile::TempDir);
+pub(crate) struct Desk(tempfile::TempDir);
 
 impl Desk {
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -48,7 +48,7 @@ impl Desk {
         self.run_with(args, &[], "")
     }
 
-    fn run_with(&self, args: &[&str], env: &[(&str, &str)], stdin: &str) -> Done {
+    pub(crate) fn run_with(&self, args: &[&str], env: &[(&str, &str)], stdin: &str) -> Done {
         let mut child = Command::new(env!("CARGO_BIN_EXE_toolgate"))
             .args(args)
             .current_dir(self.path())

@@ -1,5 +1,6 @@
 //! The configuration: what is written, and what it comes to or what is said about it.
 
+mod composio;
 mod environment;
 mod file;
 mod gateways;
@@ -216,11 +217,9 @@ api_key = "${COMPOSIO_API_KEY}"
 toolkits = ["gmail", "github"]
 "#;
     assert_eq!(
-        problems(text),
+        problems_with(text, &[("COMPOSIO_API_KEY", "s3cret")]),
         [
             "gateways.toml:4: server.store: is not supported by this version, which keeps its state in memory; remove the key",
-            "gateways.toml:6: gateways.composio.kind: is not supported by this version (kind = \"composio\" will come); \
-             give the gateway a `url` or a `command`",
         ]
     );
 }

@@ -10,5 +10,6 @@
 
 mod admin;
 mod cli;
+mod composio;
 mod config;
 mod server;

@@ -68,7 +68,7 @@ impl Checker<'_> {
         Some(Gateway {
             name: name_right.then(|| GatewayId::new(name))?,
             transport: transport?,
-            timeout: raw.timeout_ms.map_or(limits::CALL_TIMEOUT, Duration::from_millis),
+            timeout: raw.timeout_ms.map_or(timeout(raw), Duration::from_millis),
             in_flight_max: raw.in_flight_max.unwrap_or(limits::IN_FLIGHT_PER_GATEWAY_MAX),
             required: raw.required,
             allow: raw.allow.clone(),
@@ -99,6 +99,15 @@ impl Checker<'_> {
     }
 
     fn transport(&mut self, path: &str, raw: &RawGateway) -> Option<Transport> {
+        if raw.kind.as_deref() == Some("composio") {
+            return self.composio(path, raw);
+        }
+        let misplaced = [
+            ("api_key", raw.api_key.is_some()),
+            ("base_url", raw.base_url.is_some()),
+            ("toolkits", raw.toolkits.is_some()),
+        ];
+        self.misplaced(path, &misplaced, "kind = \"composio\"");
         let era = match raw.era.as_deref() {
             Some("legacy") => EraChoice::Legacy,
             Some("modern") => EraChoice::Modern,
@@ -265,7 +274,7 @@ impl Checker<'_> {
         }
     }
 
-    fn misplaced(&mut self, path: &str, keys: &[(&str, bool)], of: &str) {
+    pub(super) fn misplaced(&mut self, path: &str, keys: &[(&str, bool)], of: &str) {
         for (key, _) in keys.iter().filter(|(_, there)| *there) {
             let text = format!("goes with a {of}, which this gateway does not have");
             self.problem(&format!("{path}.{key}"), text);
@@ -301,6 +310,14 @@ impl Checker<'_> {
                 self.problem(&key, text);
             }
         }
+    }
+}
+
+/// Returns how long a call may take where nothing is written.
+fn timeout(raw: &RawGateway) -> Duration {
+    match raw.kind.as_deref() {
+        Some("composio") => limits::COMPOSIO_CALL_TIMEOUT,
+        _ => limits::CALL_TIMEOUT,
     }
 }
 

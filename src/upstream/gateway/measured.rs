@@ -34,8 +34,8 @@ impl Gateway {
                 Err(error) => Some(error.error_type()),
             },
             transport: match self.config.load().transport {
-                config::Transport::Http { .. } | config::Transport::Sse { .. } => Network::Tcp,
                 config::Transport::Stdio { .. } => Network::Pipe,
+                _ => Network::Tcp,
             },
             protocol_version: version,
         };

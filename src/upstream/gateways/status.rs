@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config;
 use crate::ids::GatewayId;
 use crate::protocol::version::Era;
 use crate::telemetry::BreakerState;
@@ -16,7 +15,7 @@ use crate::upstream::health::{Fault, LinkState, Listed};
 pub struct GatewayStatus {
     /// Its name.
     pub name: GatewayId,
-    /// How it is reached, as configured: `http`, `sse` or `stdio`.
+    /// How it is reached, as configured: `http`, `sse`, `stdio` or `composio`.
     pub transport: &'static str,
     /// The era of the link; `None` before the first contact.
     pub era: Option<Era>,
@@ -53,11 +52,7 @@ impl GatewayStatus {
         let listed = gateway.health.last_list();
         Self {
             name: gateway.name().clone(),
-            transport: match config.transport {
-                config::Transport::Http { .. } => "http",
-                config::Transport::Sse { .. } => "sse",
-                config::Transport::Stdio { .. } => "stdio",
-            },
+            transport: config.transport.name(),
             era: gateway.era(),
             state: condition.state,
             state_for: now.saturating_duration_since(condition.since),

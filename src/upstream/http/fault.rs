@@ -51,6 +51,9 @@ pub(in crate::upstream) enum Fault {
     /// Not processed: the upstream does not know the session that we hold.
     #[error("it does not know its own session (HTTP {0})")]
     Forgotten(StatusCode),
+    /// Not processed: the session whose URL this is was deleted.
+    #[error("its session is gone (HTTP {0})")]
+    Gone(StatusCode),
     /// Not processed: not what an upstream of the era that we took it for answers.
     #[error("it answered HTTP {status}{detail}")]
     WrongEra { status: StatusCode, detail: String },

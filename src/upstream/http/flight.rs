@@ -9,27 +9,27 @@ use futures_util::future::{BoxFuture, Shared};
 use super::fault::Fault;
 use crate::supervisor::Supervisor;
 
-type Attempt<T> = Shared<BoxFuture<'static, Result<T, Fault>>>;
+type Attempt<T, E> = Shared<BoxFuture<'static, Result<T, E>>>;
 
 /// What came of an attempt, and which one it was.
 #[derive(Clone, Debug)]
-pub(super) struct Landed<T> {
-    pub(super) value: T,
+pub(in crate::upstream) struct Landed<T> {
+    pub(in crate::upstream) value: T,
     attempt: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct Flight<T: Clone> {
-    state: Mutex<State<T>>,
+pub(in crate::upstream) struct Flight<T: Clone, E: Clone = Fault> {
+    state: Mutex<State<T, E>>,
 }
 
 #[derive(Debug)]
-struct State<T: Clone> {
+struct State<T: Clone, E: Clone> {
     number: u64,
-    attempt: Option<Attempt<T>>,
+    attempt: Option<Attempt<T, E>>,
 }
 
-impl<T: Clone> Default for Flight<T> {
+impl<T: Clone, E: Clone> Default for Flight<T, E> {
     fn default() -> Self {
         Self {
             state: Mutex::new(State {
@@ -40,14 +40,14 @@ impl<T: Clone> Default for Flight<T> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Flight<T> {
+impl<T: Clone + Send + Sync + 'static, E: Clone + Send + Sync + 'static> Flight<T, E> {
     /// Returns what is kept, or joins the attempt that is under way, or starts one.
-    pub(super) async fn get(
+    pub(in crate::upstream) async fn get(
         &self,
         supervisor: &Supervisor,
         name: &'static str,
-        start: impl FnOnce() -> BoxFuture<'static, Result<T, Fault>>,
-    ) -> Result<Landed<T>, Fault> {
+        start: impl FnOnce() -> BoxFuture<'static, Result<T, E>>,
+    ) -> Result<Landed<T>, E> {
         let (number, attempt) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(attempt) = &state.attempt {
@@ -73,13 +73,13 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     }
 
     /// Returns what is kept.
-    pub(super) fn kept(&self) -> Option<T> {
+    pub(in crate::upstream) fn kept(&self) -> Option<T> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.attempt.as_ref()?.peek()?.as_ref().ok().cloned()
     }
 
     /// Forgets what came of an attempt, unless a later one has replaced it; true when it was still kept.
-    pub(super) fn forget(&self, landed: &Landed<T>) -> bool {
+    pub(in crate::upstream) fn forget(&self, landed: &Landed<T>) -> bool {
         self.forget_number(landed.attempt)
     }
 
@@ -89,11 +89,11 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     }
 
     /// Forgets whatever is kept or under way, and returns what came of it.
-    pub(super) async fn take_landed(&self) -> Option<T> {
+    pub(in crate::upstream) async fn take_landed(&self) -> Option<T> {
         self.take()?.await.ok()
     }
 
-    fn take(&self) -> Option<Attempt<T>> {
+    fn take(&self) -> Option<Attempt<T, E>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.attempt.take()
     }

@@ -20,7 +20,8 @@ use super::talk::Talk;
 use super::wire::Reply;
 use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
-use crate::exchange::{Call, Client};
+use crate::exchange::{Call, CallError, Client};
+use crate::ids::GatewayId;
 use crate::limits::{GET_STREAM_WAIT, UPSTREAM_SESSION_IDLE_MAX};
 use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Response};
@@ -38,12 +39,17 @@ pub(super) struct Legacy {
 }
 
 /// A fault, and whether the call's own request had gone out.
-pub(super) struct Failed {
-    pub(super) fault: Fault,
+pub(in crate::upstream) struct Failed {
+    pub(in crate::upstream) fault: Fault,
     pub(super) began: bool,
 }
 
 impl Failed {
+    /// Makes what the caller is told.
+    pub(in crate::upstream) fn into_call_error(self, gateway: &GatewayId) -> CallError {
+        self.fault.into_call_error(gateway, self.began)
+    }
+
     pub(super) fn before(fault: Fault) -> Self {
         Self { fault, began: false }
     }

@@ -3,13 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::wire::Wire;
+use super::fault::Fault;
+use super::wire::{Refusal, Wire};
 use crate::exchange::Call;
 use crate::ids::GatewayId;
+use crate::protocol::error::{INVALID_PARAMS, METHOD_NOT_FOUND, URL_ELICITATION_REQUIRED};
 use crate::protocol::json::Raw;
 use crate::protocol::message::RpcId;
 use crate::protocol::meta;
@@ -79,6 +81,16 @@ impl Link {
     pub(super) fn own_id(&self) -> RpcId {
         let number = self.mint();
         RpcId::new(Raw::from(format!("toolgate-{number}").as_str())).unwrap_or_else(|| RpcId::number(number))
+    }
+
+    /// Tells whether a refusal of a request says that the session whose URL this is was deleted. Nothing was processed.
+    pub(super) fn gone(&self, refusal: &Refusal) -> Option<Fault> {
+        let about_the_request = matches!(
+            refusal.code(),
+            Some(INVALID_PARAMS | METHOD_NOT_FOUND | URL_ELICITATION_REQUIRED)
+        );
+        let gone = matches!(refusal.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        (self.wire.is_private() && gone && !about_the_request).then_some(Fault::Gone(refusal.status))
     }
 
     /// Counts an answer that belongs to no request of ours.

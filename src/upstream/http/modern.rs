@@ -97,7 +97,10 @@ impl Modern {
             },
             Reply::Events(stream) => self.read_stream(stream.of_call(), call, incoming).await?,
             Reply::Accepted => return Err(Fault::NotAMessage("nothing came back".to_owned())),
-            Reply::Refused(refusal) => refused(refusal)?,
+            Reply::Refused(refusal) => match self.link.gone(&refusal) {
+                Some(gone) => return Err(gone),
+                None => refused(refusal)?,
+            },
         };
         match &response.outcome {
             Outcome::Error(error) if error.code == HEADER_MISMATCH => {

@@ -120,6 +120,9 @@ impl Session {
         if self.forgotten(&refusal) {
             return Err(Fault::Forgotten(refusal.status));
         }
+        if let Some(gone) = self.link.gone(&refusal) {
+            return Err(gone);
+        }
         let (status, detail) = (refusal.status, refusal.detail());
         match (refusal.error, status) {
             (Some(error), _) => Ok(error),
@@ -279,6 +282,9 @@ fn session_id(head: &HeaderMap) -> Result<Option<HeaderValue>, Fault> {
 
 /// Makes the fault of a refused `initialize`, and looks whether the upstream speaks the transport before this one.
 async fn not_initialized(link: &Link, refusal: Refusal) -> Fault {
+    if let Some(gone) = link.gone(&refusal) {
+        return gone;
+    }
     let (status, detail) = (refusal.status, refusal.detail());
     if !matches!(
         status,

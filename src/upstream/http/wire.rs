@@ -37,6 +37,8 @@ pub(in crate::upstream) struct Wire {
     /// The operator's headers; ours win.
     headers: HeaderMap,
     result_bytes_max: usize,
+    /// The URL is shown to nobody.
+    private: bool,
 }
 
 /// What came back.
@@ -59,6 +61,8 @@ pub(in crate::upstream) struct Refusal {
     pub(super) content_type: String,
     /// The JSON-RPC error in its body.
     pub(super) error: Option<Response>,
+    /// What it says may name a URL that is shown to nobody.
+    pub(super) private: bool,
 }
 
 impl Refusal {
@@ -73,6 +77,7 @@ impl Refusal {
     /// Says what came beside the status.
     pub(super) fn detail(&self) -> String {
         match self.error.as_ref().map(|error| &error.outcome) {
+            Some(Outcome::Error(error)) if self.private => format!(" (code {})", error.code),
             Some(Outcome::Error(error)) => format!(": {} (code {})", error.message, error.code),
             _ if self.content_type.is_empty() => String::new(),
             _ => format!(" with content type {:?}", self.content_type),
@@ -117,6 +122,7 @@ impl Wire {
             url,
             headers: operator_headers(headers)?,
             result_bytes_max,
+            private: false,
         })
     }
 
@@ -127,7 +133,21 @@ impl Wire {
             url,
             headers: self.headers.clone(),
             result_bytes_max: self.result_bytes_max,
+            private: self.private,
         }
+    }
+
+    /// Returns a wire to the URL of one user's session at the same upstream: it is shown to nobody.
+    pub(in crate::upstream) fn private_at(&self, url: Url) -> Self {
+        Self {
+            private: true,
+            ..self.at(url)
+        }
+    }
+
+    /// Tells whether the URL is shown to nobody.
+    pub(super) fn is_private(&self) -> bool {
+        self.private
     }
 
     /// Returns where it leads.
@@ -229,6 +249,7 @@ impl Wire {
                 status,
                 content_type: shortened(&content_type),
                 error,
+                private: self.private,
             }));
         }
         if essence.eq_ignore_ascii_case(EVENTS) {
@@ -268,6 +289,9 @@ impl Wire {
         let Some(Ok(mut target)) = location.map(|location| self.url.join(location)) else {
             return "nowhere".to_owned();
         };
+        if self.private {
+            target.set_path("");
+        }
         target.set_query(None);
         target.set_fragment(None);
         let _ = target.set_username("");

@@ -1,0 +1,124 @@
+//! One `[gateways.<name>]` of kind `composio`. Its key goes nowhere but to its `base_url`, and never in the clear
+//! beyond this machine.
+
+use std::collections::BTreeSet;
+
+use http::HeaderValue;
+use url::Url;
+
+use super::{Checker, net};
+use crate::config::raw::RawGateway;
+use crate::config::{COMPOSIO_BASE_URL, EraChoice, Secret, Transport};
+use crate::limits;
+
+impl Checker<'_> {
+    pub(super) fn composio(&mut self, path: &str, raw: &RawGateway) -> Option<Transport> {
+        let url = [
+            ("url", raw.url.is_some()),
+            ("transport", raw.transport.is_some()),
+            ("headers", !raw.headers.is_empty()),
+        ];
+        for (key, _) in url.iter().filter(|(_, there)| *there) {
+            let text = "does not go with kind = \"composio\", which has `base_url` and `api_key` instead";
+            self.problem(&format!("{path}.{key}"), text);
+        }
+        let command = [
+            ("command", raw.command.is_some()),
+            ("args", raw.args.is_some()),
+            ("env", !raw.env.is_empty()),
+            ("env_pass", !raw.env_pass.is_empty()),
+            ("cwd", raw.cwd.is_some()),
+            ("processes", raw.processes.is_some()),
+        ];
+        for (key, _) in command.iter().filter(|(_, there)| *there) {
+            let text = "does not go with kind = \"composio\", which starts no process";
+            self.problem(&format!("{path}.{key}"), text);
+        }
+        let base_url = self.base_url(path, raw);
+        let api_key = self.api_key(path, raw);
+        self.toolkits(path, raw);
+        Some(Transport::Composio {
+            base_url: base_url?,
+            api_key: api_key?,
+            toolkits: raw.toolkits.clone(),
+            era: match raw.era.as_deref() {
+                Some("auto") => EraChoice::Auto,
+                Some("modern") => EraChoice::Modern,
+                // What its endpoint answers to a probe is not known; every server of its kind takes a handshake.
+                _ => EraChoice::Legacy,
+            },
+        })
+    }
+
+    fn base_url(&mut self, path: &str, raw: &RawGateway) -> Option<Url> {
+        let key = format!("{path}.base_url");
+        let url = self.http_url(&key, raw.base_url.as_deref().unwrap_or(COMPOSIO_BASE_URL))?;
+        if url.scheme() == "http" && !net::stays_here(&url) {
+            self.problem(
+                &key,
+                "must begin with https://: the key would go unencrypted to another machine",
+            );
+            return None;
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            let text = format!("must be scheme, host and port alone, such as {COMPOSIO_BASE_URL}");
+            self.problem(&key, text);
+            return None;
+        }
+        Some(url)
+    }
+
+    fn api_key(&mut self, path: &str, raw: &RawGateway) -> Option<Secret> {
+        let key = format!("{path}.api_key");
+        let Some(text) = raw.api_key.as_deref().map(str::trim) else {
+            let text = "needs api_key, the key of a Composio project: set COMPOSIO_API_KEY, or write \
+                        api_key = \"${MY_KEY}\"";
+            self.problem(path, text);
+            return None;
+        };
+        if text.is_empty() {
+            self.problem(&key, "must not be empty");
+            return None;
+        }
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if text.len() > limits::KEY_BYTES_MAX || !visible || HeaderValue::from_str(text).is_err() {
+            let text = format!(
+                "must be at most {} characters of visible ASCII",
+                limits::KEY_BYTES_MAX
+            );
+            self.problem(&key, text);
+            return None;
+        }
+        for (prefix, whose) in [("uak_", "a user's key"), ("ck_", "a key of Composio Connect")] {
+            if text.starts_with(prefix) {
+                let text = format!("begins with {prefix}, as {whose} does; a project's key begins with ak_");
+                self.warning(&key, text);
+            }
+        }
+        Some(Secret::new(text.to_owned()))
+    }
+
+    fn toolkits(&mut self, path: &str, raw: &RawGateway) {
+        let Some(toolkits) = &raw.toolkits else { return };
+        let path = format!("{path}.toolkits");
+        if toolkits.is_empty() {
+            self.problem(
+                &path,
+                "must not be empty: a session could use nothing; remove the key for all toolkits",
+            );
+        }
+        let mut seen = BTreeSet::new();
+        for (index, toolkit) in toolkits.iter().enumerate() {
+            let key = format!("{path}[{index}]");
+            let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+            if toolkit.is_empty() || !toolkit.chars().all(right) {
+                self.problem(
+                    &key,
+                    "must be the slug of a toolkit, such as gmail: a-z, 0-9, _ and -",
+                );
+            } else if !seen.insert(toolkit) {
+                self.problem(&key, "stands twice");
+            }
+        }
+    }
+}

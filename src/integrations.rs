@@ -1,0 +1,4 @@
+//! Providers that hold grants of users at others: so far Composio's API.
+//! Below `upstream`, which speaks MCP to what is made here; never calls a tool.
+
+pub mod composio;

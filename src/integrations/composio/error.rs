@@ -1,0 +1,214 @@
+//! What goes wrong with Composio's API. The texts are read by operators behind "gateway NAME is not available:"; they
+//! say what Composio said, cut to a sentence, without the key and without a session's id.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::limits::{COMPOSIO_API_ANSWER_BYTES_MAX, COMPOSIO_API_TIMEOUT};
+
+/// What an error of Composio tells of itself, in at most this many characters a part.
+const TEXT_CHARS_MAX: usize = 240;
+
+/// Why the API gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// The settings cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+    /// Nothing was sent: the user is one that Composio takes for nobody.
+    #[error(
+        "the user `default` can have no Composio session, since Composio takes that name for nobody in particular; \
+         give the user another name"
+    )]
+    Nobody,
+    /// No connection came about; nothing was sent.
+    #[error("Composio cannot be reached: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("Composio's API gave no answer within {} ms", COMPOSIO_API_TIMEOUT.as_millis())]
+    Timeout,
+    /// The connection broke before the answer was there.
+    #[error("the connection to Composio broke: {0}")]
+    Broken(String),
+    /// 401. A key without the permission that is needed may get this as well.
+    #[error(
+        "Composio refused the key (HTTP 401{said}); set COMPOSIO_API_KEY, or the gateway's `api_key`, to the key of a \
+         project (ak_…) that may manage sessions"
+    )]
+    Unauthorized {
+        /// What Composio said, in front of it a blank.
+        said: String,
+    },
+    /// 403.
+    #[error("Composio does not allow this to the project of the key (HTTP 403{said})")]
+    Forbidden {
+        /// What Composio said.
+        said: String,
+    },
+    /// 404 or 410.
+    #[error("Composio does not know the session")]
+    NotFound,
+    /// 429: nothing was processed.
+    #[error("Composio's rate limit is reached (HTTP 429{said})")]
+    RateLimited {
+        /// What Composio said.
+        said: String,
+        /// When it may be tried again.
+        retry_after: Option<Duration>,
+    },
+    /// Any other status that is no success.
+    #[error("Composio answered HTTP {status}{said}")]
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// What Composio said.
+        said: String,
+    },
+    /// A redirect; the key goes nowhere else.
+    #[error("Composio's API redirects (HTTP {0}); set the gateway's `base_url` to where it really is")]
+    Redirect(StatusCode),
+    /// An answer that is too large.
+    #[error("Composio's API sent more than {COMPOSIO_API_ANSWER_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Nothing was sent: we are at the end.
+    #[error("we are shutting down")]
+    ShutDown,
+    /// A success that cannot be used.
+    #[error("Composio's API gave a session that cannot be used: {0}; is `base_url` Composio's API?")]
+    NotASession(&'static str),
+}
+
+/// The body of an error. Live ones lack fields that the specification requires, and write some otherwise.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Body {
+    error: Option<Value>,
+    message: Option<Value>,
+}
+
+impl ApiError {
+    pub(super) fn of(error: &reqwest::Error) -> Self {
+        let cause = root_cause(error);
+        if error.is_connect() || error.is_builder() {
+            Self::Unreachable(cause)
+        } else {
+            Self::Broken(cause)
+        }
+    }
+
+    /// Reads a status that is no success. Of what Composio says, `secrets` are not shown.
+    pub(super) fn of_status(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        about_session: bool,
+        secrets: &[&str],
+    ) -> Self {
+        let said = said(body, secrets);
+        match status {
+            StatusCode::UNAUTHORIZED => Self::Unauthorized { said },
+            StatusCode::FORBIDDEN => Self::Forbidden { said },
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited {
+                said,
+                retry_after: retry_after(headers),
+            },
+            StatusCode::NOT_FOUND | StatusCode::GONE if about_session => Self::NotFound,
+            status => Self::Status { status, said },
+        }
+    }
+
+    /// Tells whether the request was certainly not processed.
+    #[must_use]
+    pub fn unprocessed(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::RateLimited { .. })
+    }
+
+    /// Tells whether the same may work a moment later.
+    #[must_use]
+    pub fn passing(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => {
+                status.is_server_error()
+                    || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT)
+            }
+            Self::Timeout | Self::Broken(_) => true,
+            other => other.unprocessed(),
+        }
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Puts what an error says into a few words: ` ToolRouterV2_BadRequest: message (suggested fix)`.
+fn said(body: &[u8], secrets: &[&str]) -> String {
+    let body: Body = serde_json::from_slice(body).unwrap_or_default();
+    let error = body.error.unwrap_or_default();
+    let text = |names: &[&str]| {
+        let value = names.iter().find_map(|name| match error.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Array(texts) => {
+                let texts: Vec<&str> = texts.iter().filter_map(Value::as_str).collect();
+                Some(texts.join("; "))
+            }
+            _ => None,
+        })?;
+        let value = plain(&value, secrets);
+        (!value.is_empty()).then_some(value)
+    };
+    let bare = error.as_str().or_else(|| body.message.as_ref()?.as_str());
+    let message = text(&["message"]).or_else(|| Some(plain(bare?, secrets)));
+    let mut said = String::new();
+    if let Some(slug) = text(&["slug"]).or_else(|| text(&["code"])) {
+        said.extend([" ", &slug]);
+    }
+    if let Some(message) = message {
+        said.extend([": ", &message]);
+    }
+    if let Some(errors) = text(&["errors"]) {
+        said.extend([": ", &errors]);
+    }
+    if let Some(fix) = text(&["suggested_fix", "suggestedFix"]) {
+        said.extend([" (", &fix, ")"]);
+    }
+    said
+}
+
+/// Cuts a text of Composio to what fits into a line, without what must not be shown.
+fn plain(text: &str, secrets: &[&str]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets {
+        text = text.replace(secret, "***");
+    }
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(TEXT_CHARS_MAX)
+        .collect()
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: HeaderName| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    number(HeaderName::from_static("retry-after-ms"))
+        .map(Duration::from_millis)
+        .or_else(|| number(header::RETRY_AFTER).map(Duration::from_secs))
+}
+
+/// Returns the innermost reason, which never holds the URL.
+pub(super) fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if std::ptr::addr_eq(cause, std::ptr::from_ref(error)) {
+        return "the request failed".to_owned();
+    }
+    plain(&cause.to_string(), &[])
+}

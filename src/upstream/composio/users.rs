@@ -1,0 +1,180 @@
+//! The users of one Composio gateway, each with the session that is theirs. Bounded: the one who was away longest
+//! makes room, unless calls are running.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Held;
+use crate::clock::{self, Instant};
+use crate::ids::UserId;
+use crate::integrations::composio::{ApiError, SessionId};
+use crate::limits::UPSTREAM_SESSIONS_MAX;
+use crate::upstream::http::flight::Flight;
+
+/// One user's place. The session in it may be made, forgotten and made again.
+pub(super) struct Slot {
+    pub(super) user: UserId,
+    pub(super) held: Flight<Arc<Held>, ApiError>,
+    /// The session that was made last, whether or not its endpoint answers.
+    known: Mutex<Option<SessionId>>,
+    used: Mutex<Instant>,
+    busy: AtomicUsize,
+}
+
+impl Slot {
+    fn new(user: &UserId) -> Self {
+        Self {
+            user: user.clone(),
+            held: Flight::default(),
+            known: Mutex::new(None),
+            used: Mutex::new(clock::now()),
+            busy: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn known(&self) -> Option<SessionId> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes the session; returns the one before.
+    pub(super) fn set_known(&self, id: Option<SessionId>) -> Option<SessionId> {
+        std::mem::replace(
+            &mut *self.known.lock().unwrap_or_else(PoisonError::into_inner),
+            id,
+        )
+    }
+
+    fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire) > 0
+    }
+}
+
+/// A place in use: it stays while this lives.
+pub(super) struct Lease(Arc<Slot>);
+
+impl Lease {
+    fn new(slot: &Arc<Slot>) -> Self {
+        slot.busy.fetch_add(1, Ordering::AcqRel);
+        slot.touch();
+        Self(Arc::clone(slot))
+    }
+
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Users(Mutex<HashMap<UserId, Arc<Slot>>>);
+
+impl Users {
+    /// Takes a user's place, and returns with it the one that had to make room; `None` when every place is in use.
+    pub(super) fn lease(&self, user: &UserId) -> Option<(Lease, Option<Arc<Slot>>)> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(user) {
+            return Some((Lease::new(slot), None));
+        }
+        let mut evicted = None;
+        if slots.len() >= UPSTREAM_SESSIONS_MAX {
+            let oldest = slots
+                .values()
+                .filter(|slot| !slot.is_busy())
+                .min_by_key(|slot| slot.used())
+                .map(|slot| slot.user.clone());
+            evicted = slots.remove(&oldest?);
+        }
+        let slot = Arc::new(Slot::new(user));
+        let lease = Lease::new(&slot);
+        slots.insert(user.clone(), slot);
+        Some((lease, evicted))
+    }
+
+    /// Returns what a user has at this moment.
+    pub(super) fn held(&self, user: &UserId) -> Option<Arc<Held>> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(user)?.held.kept()
+    }
+
+    /// Takes out those who were away for so long.
+    pub(super) fn take_idle(&self, idle_max: Duration) -> Vec<Arc<Slot>> {
+        let now = clock::now();
+        self.take(|slot| !slot.is_busy() && now.duration_since(slot.used()) >= idle_max)
+    }
+
+    /// Takes out everybody.
+    pub(super) fn take_all(&self) -> Vec<Arc<Slot>> {
+        self.take(|_| true)
+    }
+
+    fn take(&self, doomed: impl Fn(&Slot) -> bool) -> Vec<Arc<Slot>> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = slots.extract_if(|_, slot| doomed(slot));
+        gone.map(|(_, slot)| slot).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_who_was_away_longest_makes_room_unless_calls_run() {
+        let users = Users::default();
+        let lease = |name: &str| users.lease(&UserId::new(name));
+        let (busy, _) = lease("busy").unwrap();
+        for number in 1..UPSTREAM_SESSIONS_MAX {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(lease(&number.to_string()).unwrap().1.is_none());
+        }
+        let (_, evicted) = lease("new").unwrap();
+        assert_eq!(evicted.unwrap().user.as_str(), "1");
+        assert!(lease("busy").unwrap().1.is_none(), "it is still there");
+        drop(busy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_every_place_is_in_use_nobody_new_gets_one() {
+        let users = Users::default();
+        let lease = |number: usize| users.lease(&UserId::new(&number.to_string()));
+        let held: Vec<_> = (0..UPSTREAM_SESSIONS_MAX)
+            .map(|number| lease(number).unwrap())
+            .collect();
+        assert!(lease(UPSTREAM_SESSIONS_MAX).is_none());
+        drop(held);
+        assert!(lease(UPSTREAM_SESSIONS_MAX).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_those_who_were_away_long_enough_are_taken_out() {
+        let users = Users::default();
+        let lease = |name: &str| users.lease(&UserId::new(name)).unwrap().0;
+        drop(lease("idle"));
+        let busy = lease("busy");
+        tokio::time::advance(Duration::from_secs(9)).await;
+        drop(lease("recent"));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let names = |taken: Vec<Arc<Slot>>| -> Vec<String> {
+            taken.iter().map(|slot| slot.user.to_string()).collect()
+        };
+        assert_eq!(names(users.take_idle(Duration::from_secs(10))), ["idle"]);
+        drop(busy);
+        assert_eq!(users.take_all().len(), 2);
+    }
+}

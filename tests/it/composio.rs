@@ -1,0 +1,154 @@
+//! A gateway of kind `composio` in front of a fake of Composio, as clients and operators meet it.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the fake and the Toolgate run beside the test, which ends them"
+)]
+
+mod fake;
+mod sessions;
+mod trouble;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fake::{Fake, KEY};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use toolgate::app::{App, Options};
+use toolgate::config::{self, Config, File, Flags, Sources};
+use toolgate::server::{Drained, Shutdown};
+use toolgate::upstream::gateways::GatewayStatus;
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn configuration(fake: &Fake) -> Config {
+    let file = File {
+        name: "gateways.toml".to_owned(),
+        text: format!(
+            "[server]\nlisten = '127.0.0.1:0'\n[auth]\nkeys = [\n\
+             {{ user = 'alice', key = '{ALICE}' }},\n{{ user = 'bob', key = '{BOB}' }},\n\
+             {{ user = 'default', key = '{NOBODY}' }},\n]\n\
+             [gateways.composio]\nkind = 'composio'\napi_key = '{KEY}'\nbase_url = '{}'\n\
+             toolkits = ['github', 'gmail']\n",
+            fake.origin
+        ),
+    };
+    let sources = Sources::new(Some(file), BTreeMap::new(), Flags::default());
+    config::load(&sources).unwrap().config
+}
+
+/// A Toolgate with one Composio gateway and three users.
+struct Gate {
+    url: String,
+    http: reqwest::Client,
+    statuses: Box<dyn Fn() -> Vec<GatewayStatus> + Send + Sync>,
+    shutdown: Shutdown,
+    served: JoinHandle<Drained>,
+}
+
+impl Gate {
+    async fn start(fake: &Fake) -> Self {
+        let gate = Self::start_anyhow(fake).await;
+        gate.until(|status| status.listed.is_some()).await;
+        gate
+    }
+
+    /// Starts it; waits for no list.
+    async fn start_anyhow(fake: &Fake) -> Self {
+        let options = Options {
+            guard: env!("CARGO_BIN_EXE_toolgate").into(),
+            environment: Vec::new(),
+        };
+        let app = App::start(&configuration(fake), options).await.unwrap();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only(std::iter::empty());
+        Self {
+            url: format!("http://{}", app.address()),
+            http: http.build().unwrap(),
+            statuses: Box::new(app.gateways()),
+            shutdown: app.shutdown(),
+            served: tokio::spawn(app.run()),
+        }
+    }
+
+    async fn until(&self, there: impl Fn(&GatewayStatus) -> bool) {
+        let wait = async {
+            while !(self.statuses)().iter().all(&there) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(waited.is_ok(), "{:?}", (self.statuses)());
+    }
+
+    /// Sends a request of the modern era and returns the response.
+    async fn ask(&self, key: &str, method: &str, mut params: Value) -> Value {
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let mut request = self
+            .http
+            .post(format!("{}/mcp", self.url))
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", method);
+        if let Some(name) = params["name"].as_str() {
+            request = request.header("mcp-name", name);
+        }
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer = tokio::time::timeout(PATIENCE, request.body(body.to_string()).send());
+        let text = answer.await.unwrap().unwrap().text().await.unwrap();
+        assert!(!text.contains("trs_") && !text.contains("tool_router"), "{text}");
+        let data = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .next_back();
+        serde_json::from_str(data.unwrap_or(&text)).unwrap()
+    }
+
+    /// Has a tool executed that says who its user is at GitHub.
+    async fn who(&self, key: &str) -> Value {
+        let arguments = json!({ "tools": [{ "tool_slug": "GITHUB_GET_THE_AUTHENTICATED_USER", "arguments": {} }],
+            "sync_response_to_workbench": false });
+        let params = json!({ "name": "COMPOSIO_MULTI_EXECUTE_TOOL", "arguments": arguments });
+        self.ask(key, "tools/call", params).await
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let request = self.http.get(format!("{}{path}", self.url));
+        let answer = request.header("authorization", format!("Bearer {ALICE}")).send();
+        answer.await.unwrap().text().await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.shutdown.begin();
+        self.served.await.unwrap();
+    }
+}
+
+const ALICE: &str = "key-of-alice-0123";
+const BOB: &str = "key-of-bob-456789";
+const NOBODY: &str = "key-of-nobody-123";
+
+/// Returns the login that a tool's result tells of.
+fn login(answer: &Value) -> String {
+    let text = answer["result"]["content"][0]["text"].as_str();
+    let text: Value = serde_json::from_str(text.unwrap_or_else(|| panic!("{answer}"))).unwrap();
+    text["data"]["results"][0]["response"]["data"]["login"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// Returns the message of an error.
+fn message(answer: &Value) -> &str {
+    answer["error"]["message"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{answer}"))
+}
