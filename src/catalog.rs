@@ -89,6 +89,11 @@ impl Catalog {
     pub fn publish(&self, gateway: &GatewayId, listing: Listing) {
         let mut state = self.state();
         let known = state.listings.entry(gateway.clone()).or_default();
+        // Most looks find what the one before found: nobody has to read megabytes of schemas again for that.
+        if known.looked && known.listing.as_deref() == Some(&listing) {
+            let announced = std::mem::take(&mut state.announced);
+            return self.tell(announced);
+        }
         known.looked = true;
         let listing = Arc::new(listing);
         known.listing = Some(listing.clone());
@@ -168,16 +173,23 @@ impl Catalog {
         let new = builder.build();
         let changed = |kind| u64::from(!new.same_list(&old, kind));
         let announced = std::mem::take(announced);
-        let tools = changed(Kind::Tool) | announced.tools;
-        let prompts = changed(Kind::Prompt) | announced.prompts;
-        let resources = changed(Kind::Resource) | changed(Kind::Template) | announced.resources;
+        let told = Changes {
+            tools: changed(Kind::Tool) | announced.tools,
+            prompts: changed(Kind::Prompt) | announced.prompts,
+            resources: changed(Kind::Resource) | changed(Kind::Template) | announced.resources,
+        };
         drop(old);
         self.current.store(Arc::new(new));
+        self.tell(told);
+    }
+
+    /// Adds to the counts of changes; whoever waits hears of it when there is any.
+    fn tell(&self, changes: Changes) {
         self.changes.send_if_modified(|counts| {
-            counts.tools += tools;
-            counts.prompts += prompts;
-            counts.resources += resources;
-            tools + prompts + resources > 0
+            counts.tools += changes.tools;
+            counts.prompts += changes.prompts;
+            counts.resources += changes.resources;
+            changes != Changes::default()
         });
     }
 }

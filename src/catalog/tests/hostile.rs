@@ -131,3 +131,16 @@ fn a_tool_that_mirrors_more_arguments_than_a_request_has_room_for_is_left_out() 
     assert!(schema(crate::limits::PARAM_HEADERS_MAX).is_ok());
     assert!(schema(crate::limits::PARAM_HEADERS_MAX + 1).is_err());
 }
+
+#[test]
+fn a_look_that_finds_nothing_new_costs_nothing() {
+    let catalog = catalog(&["a", "b"], Prefix::OnConflict, Names::Portable);
+    catalog.publish(&id("b"), listing(&["echo"]));
+    catalog.publish(&id("a"), listing(&["one"]));
+    let before = catalog.snapshot();
+    assert_eq!(before.entries(Kind::Tool).len(), 2);
+    catalog.publish(&id("a"), listing(&["one"]));
+    assert!(Arc::ptr_eq(&before, &catalog.snapshot()));
+    catalog.publish(&id("a"), listing(&["two"]));
+    assert_eq!(names(&catalog), ["two", "echo"]);
+}
