@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cells::{Cell, Era, over_all, peer};
-use crate::fleet::{ALICE, Fleet};
+use crate::cells::{Cell, Era, over_all, over_all_as};
+use crate::fleet::{ALICE, BOB, Fleet, shared};
 use crate::talk::{Asked, Ended, Said, Talk, Turn};
 
 /// An answer that differs from the cell's own, so that it shows which one counted.
@@ -45,7 +45,7 @@ async fn still_answers(cell: &Cell, mut talk: Talk, asked: &Asked, state: Option
 
 #[test]
 fn the_first_of_two_answers_counts() {
-    over_all(&Fleet::start(""), "twice", twice);
+    over_all(&shared(), "twice", twice);
 }
 
 async fn twice(cell: Cell) {
@@ -105,7 +105,8 @@ async fn twice(cell: Cell) {
 
 #[test]
 fn nobody_else_can_answer() {
-    over_all(&Fleet::start(""), "foreign", foreign);
+    // Each user with a key of their own.
+    over_all_as(&Fleet::start(""), "foreign", [ALICE, BOB], foreign);
 }
 
 async fn foreign(cell: Cell) {
@@ -113,7 +114,7 @@ async fn foreign(cell: Cell) {
     let asked = talk.asked().await;
     let state = talk.state.clone();
     if cell.client == Era::Legacy {
-        let thief = cell.alice.with_key(crate::fleet::BOB);
+        let thief = cell.alice.posing_as(&cell.bob);
         assert_eq!(
             thief.reply(&asked.key, &other(&cell)).await,
             404,
@@ -134,15 +135,13 @@ async fn foreign(cell: Cell) {
 
 #[test]
 fn another_session_of_the_same_user_cannot_answer() {
-    let fleet = Fleet::start("");
-    let mcp = &fleet;
-    over_all(mcp, "session", async |cell: Cell| {
+    over_all(&shared(), "session", async |cell: Cell| {
         if cell.client == Era::Modern {
             return;
         }
         let mut talk = cell.alice.call(&cell.tool("ask"), cell.ask(json!({}))).await;
         let asked = talk.asked().await;
-        let second = peer(mcp, Era::Legacy, ALICE).await;
+        let second = cell.alice.reopened().await;
         assert_eq!(second.reply(&asked.key, &other(&cell)).await, 202);
         assert_eq!(cell.seen().await["heard"], 0);
         still_answers(&cell, talk, &asked, None).await;
@@ -151,7 +150,7 @@ fn another_session_of_the_same_user_cannot_answer() {
 
 #[test]
 fn what_was_tampered_with_answers_nothing() {
-    over_all(&Fleet::start(""), "tampered", tampered);
+    over_all(&shared(), "tampered", tampered);
 }
 
 async fn tampered(cell: Cell) {

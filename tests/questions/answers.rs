@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::cells::{Cell, Era, Kind, UPSTREAMS, over_all, peer};
-use crate::fleet::{ALICE, Fleet};
-use crate::talk::{Said, Talk, Turn, block_on};
+use crate::fleet::shared;
+use crate::peer::block_on;
+use crate::talk::{Said, Talk, Turn};
 
 /// What a legacy client says when its user will not have it.
 fn no() -> Value {
@@ -21,7 +22,7 @@ fn calls(cell: &Cell, rounds: usize) -> usize {
 
 #[test]
 fn an_answer_reaches_the_upstream_that_asked() {
-    over_all(&Fleet::start(""), "answered", answered);
+    over_all(&shared(), "answered", answered);
 }
 
 async fn answered(cell: Cell) {
@@ -36,7 +37,7 @@ async fn answered(cell: Cell) {
 
 #[test]
 fn a_no_reaches_the_upstream_in_the_words_of_its_era() {
-    over_all(&Fleet::start(""), "declined", declined);
+    over_all(&shared(), "declined", declined);
 }
 
 async fn declined(cell: Cell) {
@@ -82,9 +83,9 @@ async fn left_out(cell: &Cell, mut talk: Talk) {
 
 #[test]
 fn clients_that_say_no_again_and_again_are_no_fault_of_the_gateway() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
-        let alice = peer(&fleet, Era::Legacy, ALICE).await;
+        let alice = peer(&fleet, Era::Legacy, "naysayer").await;
         for upstream in UPSTREAMS {
             let tool = format!("{}__ask", upstream.gateway);
             let arguments = json!({ "label": "no", "kind": "sampling" });
@@ -103,7 +104,7 @@ fn clients_that_say_no_again_and_again_are_no_fault_of_the_gateway() {
 
 #[test]
 fn a_cancelled_question_and_a_cancelled_call_reach_the_upstream() {
-    over_all(&Fleet::start(""), "cancelled", cancelled);
+    over_all(&shared(), "cancelled", cancelled);
 }
 
 async fn cancelled(cell: Cell) {
@@ -163,7 +164,7 @@ async fn left_after_the_answer(cell: &Cell) {
 
 #[test]
 fn two_questions_at_once_get_an_answer_each() {
-    over_all(&Fleet::start(""), "two", two);
+    over_all(&shared(), "two", two);
 }
 
 async fn two(cell: Cell) {
@@ -204,7 +205,7 @@ async fn two(cell: Cell) {
 
 #[test]
 fn three_rounds_of_questions_end_in_an_answer() {
-    over_all(&Fleet::start(""), "three", three);
+    over_all(&shared(), "three", three);
 }
 
 async fn three(cell: Cell) {
@@ -239,7 +240,7 @@ async fn three(cell: Cell) {
 
 #[test]
 fn two_users_are_asked_at_the_same_time_and_each_gets_their_own_answer() {
-    over_all(&Fleet::start(""), "users", users);
+    over_all(&shared(), "users", users);
 }
 
 async fn users(cell: Cell) {

@@ -7,8 +7,9 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::fleet::{ALICE, BOB, Fleet};
-use crate::talk::{Asked, Peer, Said, block_on, everything};
+use crate::fleet::Fleet;
+use crate::peer::{Peer, block_on, everything};
+use crate::talk::{Asked, Said};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -159,10 +160,10 @@ impl Cell {
 }
 
 /// A client of an era that declares all that there is.
-pub(crate) async fn peer(fleet: &Fleet, era: Era, key: &str) -> Peer {
+pub(crate) async fn peer(fleet: &Fleet, era: Era, who: &str) -> Peer {
     match era {
-        Era::Legacy => Peer::legacy(fleet.mcp(), key, "2025-11-25", everything()).await,
-        Era::Modern => Peer::modern(fleet.mcp(), key, everything()),
+        Era::Legacy => Peer::legacy(fleet.mcp(), who, "2025-11-25", everything()).await,
+        Era::Modern => Peer::modern(fleet.mcp(), who, everything()),
     }
 }
 
@@ -173,8 +174,19 @@ pub(crate) fn over_all<F: Future<Output = ()>>(
     behaviour: &str,
     run: impl Fn(Cell) -> F + Copy,
 ) {
+    let (alice, bob) = (format!("alice-{behaviour}"), format!("bob-{behaviour}"));
+    over_all_as(fleet, behaviour, [&alice, &bob], run);
+}
+
+/// The same under users of one's choice, by name or key.
+pub(crate) fn over_all_as<F: Future<Output = ()>>(
+    fleet: &Fleet,
+    behaviour: &str,
+    [alice, bob]: [&str; 2],
+    run: impl Fn(Cell) -> F + Copy,
+) {
     let pair = async |client: Era, upstream: Upstream| {
-        let (alice, bob) = (peer(fleet, client, ALICE).await, peer(fleet, client, BOB).await);
+        let (alice, bob) = (peer(fleet, client, alice).await, peer(fleet, client, bob).await);
         let mut failed = Vec::new();
         for kind in KINDS {
             let label = format!("{behaviour}: {kind:?}, {client:?} client, {}", upstream.gateway);
@@ -188,6 +200,12 @@ pub(crate) fn over_all<F: Future<Output = ()>>(
             };
             if AssertUnwindSafe(run(cell)).catch_unwind().await.is_err() {
                 failed.push(label);
+            }
+        }
+        for peer in [alice, bob] {
+            // Processes of a session go with it.
+            if peer.is_legacy() {
+                peer.end_session().await;
             }
         }
         failed

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -88,6 +89,18 @@ fn asks_file() -> String {
     file.display().to_string()
 }
 
+/// Returns the fleet that tests share while one of them runs: each under users of its own, since a pipe of a user
+/// carries all calls of that user.
+pub(crate) fn shared() -> Arc<Fleet> {
+    static SHARED: Mutex<Weak<Fleet>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let fleet = Arc::new(Fleet::start(""));
+        *shared = Arc::downgrade(&fleet);
+        fleet
+    })
+}
+
 /// Toolgate and its upstreams.
 pub(crate) struct Fleet {
     toolgate: Process,
@@ -157,7 +170,7 @@ impl Fleet {
 
     fn ready(&self) {
         let end = Instant::now() + START;
-        while crate::talk::block_on(crate::talk::status(&self.path("/readyz"))) != Some(200) {
+        while crate::peer::block_on(crate::peer::status(&self.path("/readyz"))) != Some(200) {
             assert!(
                 Instant::now() < end,
                 "not every gateway was listed within {START:?}"

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use toolgate::limits::{QUESTION_ROUNDS_MAX, QUESTIONS_PER_CALL_MAX};
 
 use crate::cells::{CLIENTS, Cell, Era, Kind, UPSTREAMS, over_all, peer};
-use crate::fleet::{ALICE, Fleet};
+use crate::fleet::{Fleet, shared};
+use crate::peer::block_on;
 use crate::silence::nothing_is_left;
-use crate::talk::block_on;
 
 #[test]
 fn a_legacy_client_whose_connection_broke_answers_and_reads_on() {
-    over_all(&Fleet::start(""), "broke", broke);
+    over_all(&shared(), "broke", broke);
 }
 
 async fn broke(cell: Cell) {
@@ -30,7 +30,7 @@ async fn broke(cell: Cell) {
 
 #[test]
 fn a_question_on_the_get_stream_reaches_the_client_whose_call_it_is() {
-    over_all(&Fleet::start(""), "get", on_get);
+    over_all(&shared(), "get", on_get);
 }
 
 async fn on_get(cell: Cell) {
@@ -72,9 +72,9 @@ async fn ends(cell: Cell) {
 
 #[test]
 fn an_upstream_that_asks_without_end_is_stopped() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
-        let alice = peer(&fleet, Era::Legacy, ALICE).await;
+        let alice = peer(&fleet, Era::Legacy, "endless").await;
         for upstream in UPSTREAMS {
             let tool = format!("{}__ask", upstream.gateway);
             let rounds = QUESTION_ROUNDS_MAX + 1;
@@ -95,10 +95,10 @@ fn an_upstream_that_asks_without_end_is_stopped() {
 
 #[test]
 fn a_call_asks_so_many_questions_and_no_more() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
         for client in CLIENTS {
-            let alice = peer(&fleet, client, ALICE).await;
+            let alice = peer(&fleet, client, "many").await;
             for upstream in UPSTREAMS {
                 if (client, upstream.era) == (Era::Modern, Era::Modern) {
                     // The client's own to bound: nothing is held here.

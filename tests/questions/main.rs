@@ -18,6 +18,8 @@ mod cells;
 mod fleet;
 mod lasting;
 mod parked;
+mod peer;
+mod reader;
 mod real_clients;
 mod silence;
 mod talk;

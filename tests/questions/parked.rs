@@ -7,9 +7,10 @@ use serde_json::json;
 use toolgate::limits::{IN_FLIGHT_PER_USER_MAX, PARKED_CALL_BYTES};
 
 use crate::cells::Kind;
-use crate::fleet::{ALICE, BACKEND, Fleet};
+use crate::fleet::{ALICE, Fleet};
+use crate::peer::{Peer, block_on, everything, text};
 use crate::silence::nothing_is_left;
-use crate::talk::{Asked, Peer, Talk, block_on, everything, text};
+use crate::talk::{Asked, Talk};
 
 const CALLS: usize = 1_000;
 const USERS: usize = 20;
@@ -26,13 +27,12 @@ const _: () = assert!(
 fn a_thousand_parked_calls_stay_within_their_bound_and_all_end() {
     let fleet = Fleet::start("question_timeout_ms = 25_000");
     block_on(async {
-        let backend = Peer::modern(fleet.mcp(), BACKEND, everything());
         // What is made once is made before: threads, pools, sessions.
-        for (talk, asked) in park(&backend, "warm", USERS).await {
+        for (talk, asked) in park(&fleet, "warm", USERS).await {
             end(talk, &asked).await;
         }
         let before = resident_bytes(fleet.pid());
-        let mut waiting = park(&backend, "call", CALLS).await;
+        let mut waiting = park(&fleet, "call", CALLS).await;
         let metrics = text(&fleet.path("/metrics"), ALICE).await;
         assert!(
             metrics.contains(&format!("\ntoolgate_parked_calls {CALLS}\n")),
@@ -65,9 +65,12 @@ fn a_thousand_parked_calls_stay_within_their_bound_and_all_end() {
 }
 
 /// Starts so many calls and leaves each at its question.
-async fn park(backend: &Peer, name: &str, calls: usize) -> Vec<(Talk, Asked)> {
-    let call = |n: usize| async move {
-        let peer = backend.acting_for(&format!("user-{}", n % USERS));
+async fn park(fleet: &Fleet, name: &str, calls: usize) -> Vec<(Talk, Asked)> {
+    let peers: Vec<Peer> = (0..USERS)
+        .map(|n| Peer::modern(fleet.mcp(), &format!("user-{n}"), everything()))
+        .collect();
+    let call = async |n: usize| {
+        let peer = &peers[n % USERS];
         let arguments = json!({ "label": format!("{name}-{n}"), "kind": KIND.name() });
         let mut talk = peer.call(TOOL, arguments).await;
         let asked = talk.asked().await;

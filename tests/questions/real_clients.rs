@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::cells::{KINDS, Kind, UPSTREAMS};
-use crate::fleet::{ALICE, Fleet};
+use crate::fleet::{ALICE, Fleet, shared};
 
 /// A driver, and the program that runs it.
 const SDK1: (&str, &str) = ("node", "sdk1.mjs");
@@ -16,7 +16,7 @@ const PYTHON: (&str, &str) = ("py/bin/python", "pymcp.py");
 
 #[test]
 fn real_clients_of_the_legacy_era_answer_every_upstream() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     for client in [SDK1, PYTHON] {
         answers_everything(&fleet, client, "legacy", "2025-11-25");
     }
@@ -24,7 +24,7 @@ fn real_clients_of_the_legacy_era_answer_every_upstream() {
 
 #[test]
 fn real_clients_of_the_modern_era_answer_every_upstream() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     for client in [CLIENT2, PYTHON] {
         answers_everything(&fleet, client, "modern", "2026-07-28");
     }

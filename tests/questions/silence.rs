@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cells::{Cell, Era, Kind, over_all};
-use crate::fleet::{ALICE, BACKEND, Fleet};
-use crate::talk::{Peer, Turn, block_on, everything, text};
+use crate::fleet::{ALICE, BACKEND, Fleet, shared};
+use crate::peer::{Peer, block_on, everything, text};
+use crate::talk::Turn;
 
 #[test]
 fn a_question_that_nobody_answers_frees_everything_and_its_upstream_is_told() {
@@ -113,15 +114,18 @@ fn all_but(kind: Kind) -> Value {
 
 #[test]
 fn a_client_is_never_asked_what_it_did_not_declare() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     let mcp = fleet.mcp();
     over_all(&fleet, "undeclared", async |cell: Cell| {
         for declared in [all_but(cell.kind), json!({})] {
             let alice = match cell.client {
-                Era::Legacy => Peer::legacy(mcp, ALICE, "2025-11-25", declared).await,
-                Era::Modern => Peer::modern(mcp, ALICE, declared),
+                Era::Legacy => Peer::legacy(mcp, "undeclared", "2025-11-25", declared).await,
+                Era::Modern => Peer::modern(mcp, "undeclared", declared),
             };
             undeclared(&cell, &alice).await;
+            if alice.is_legacy() {
+                alice.end_session().await;
+            }
         }
     });
 }

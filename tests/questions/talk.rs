@@ -1,46 +1,11 @@
-//! Clients of both eras, written by hand: what they do not do by themselves, a test can make them do wrongly.
+//! One call of a tool with its questions, rounds and end, as the client sees it.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
 
-const MODERN: &str = "2026-07-28";
-/// No test waits longer for one message.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Runs a future on a runtime of its own.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.unwrap().block_on(future)
-}
-
-fn http() -> reqwest::Client {
-    static PROVIDER: OnceLock<()> = OnceLock::new();
-    PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    reqwest::Client::builder().no_proxy().build().unwrap()
-}
-
-/// GET, for its status.
-pub(crate) async fn status(url: &str) -> Option<u16> {
-    let response = http().get(url).timeout(Duration::from_secs(5)).send().await;
-    response.ok().map(|response| response.status().as_u16())
-}
-
-/// GET, for its text.
-pub(crate) async fn text(url: &str, key: &str) -> String {
-    let response = http().get(url).header(AUTHORIZATION, format!("Bearer {key}"));
-    response.send().await.unwrap().text().await.unwrap()
-}
-
-/// What a client can be asked; declared as a whole.
-pub(crate) fn everything() -> Value {
-    json!({ "elicitation": { "form": {}, "url": {} }, "sampling": {}, "roots": {} })
-}
+use crate::peer::{MODERN, Peer, next_id};
+use crate::reader::Reader;
 
 /// One question as the client sees it.
 #[derive(Clone, Debug)]
@@ -90,154 +55,6 @@ impl Ended {
     }
 }
 
-/// A client.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    http: reqwest::Client,
-    url: String,
-    key: String,
-    /// Named in `X-User-Id`.
-    user: Option<String>,
-    /// The revision and session id of a legacy client; `None`: modern.
-    session: Option<(&'static str, String)>,
-    capabilities: Value,
-}
-
-fn next_id() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(1_000);
-    LAST.fetch_add(1, Ordering::Relaxed)
-}
-
-impl Peer {
-    pub(crate) fn modern(url: &str, key: &str, capabilities: Value) -> Self {
-        Self {
-            http: http(),
-            url: url.to_owned(),
-            key: key.to_owned(),
-            user: None,
-            session: None,
-            capabilities,
-        }
-    }
-
-    /// The same client for another user.
-    pub(crate) fn acting_for(&self, user: &str) -> Self {
-        Self {
-            user: Some(user.to_owned()),
-            ..self.clone()
-        }
-    }
-
-    /// Opens a session.
-    pub(crate) async fn legacy(url: &str, key: &str, version: &'static str, capabilities: Value) -> Self {
-        let mut peer = Self {
-            session: Some((version, String::new())),
-            ..Self::modern(url, key, capabilities)
-        };
-        let params = json!({ "protocolVersion": version, "capabilities": peer.capabilities, "clientInfo": { "name": "hand", "version": "1" } });
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-        let response = peer.post(&body).await;
-        let id = response.headers().get("mcp-session-id");
-        let id = id.expect("a session id").to_str().unwrap().to_owned();
-        peer.session = Some((version, id));
-        let told = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-        assert_eq!(peer.post(&told).await.status().as_u16(), 202);
-        peer
-    }
-
-    pub(crate) fn is_legacy(&self) -> bool {
-        self.session.is_some()
-    }
-
-    /// The same client, but with the key of somebody else.
-    pub(crate) fn with_key(&self, key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            ..self.clone()
-        }
-    }
-
-    /// Another session of the same kind.
-    pub(crate) async fn reopened(&self) -> Self {
-        let (version, _) = self.session.as_ref().expect("a legacy client");
-        Self::legacy(&self.url, &self.key, version, self.capabilities.clone()).await
-    }
-
-    /// Ends the session; returns the status.
-    pub(crate) async fn end_session(&self) -> u16 {
-        let response = self.request(reqwest::Method::DELETE).send().await;
-        response.unwrap().status().as_u16()
-    }
-
-    fn request(&self, method: reqwest::Method) -> reqwest::RequestBuilder {
-        let mut request = self
-            .http
-            .request(method, &self.url)
-            .header(AUTHORIZATION, format!("Bearer {}", self.key))
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json, text/event-stream");
-        if let Some(user) = &self.user {
-            request = request.header("X-User-Id", user);
-        }
-        match &self.session {
-            Some((version, id)) if !id.is_empty() => request
-                .header("MCP-Protocol-Version", *version)
-                .header("Mcp-Session-Id", id),
-            Some(_) => request,
-            None => request.header("MCP-Protocol-Version", MODERN),
-        }
-    }
-
-    /// Posts a message as it stands.
-    pub(crate) async fn post(&self, body: &Value) -> reqwest::Response {
-        let mut request = self.request(reqwest::Method::POST);
-        if self.session.is_none() {
-            request = request.header("Mcp-Method", body["method"].as_str().unwrap());
-            if let Some(name) = body["params"]["name"].as_str() {
-                request = request.header("Mcp-Name", name);
-            }
-        }
-        tokio::time::timeout(PATIENCE, request.body(body.to_string()).send())
-            .await
-            .expect("an answer in time")
-            .unwrap()
-    }
-
-    /// Posts the answer to a question of a legacy session; returns the status.
-    pub(crate) async fn reply(&self, key: &Value, said: &Said) -> u16 {
-        let body = match said {
-            Said::Result(result) => json!({ "jsonrpc": "2.0", "id": key, "result": result }),
-            Said::Error(error) => json!({ "jsonrpc": "2.0", "id": key, "error": error }),
-        };
-        self.post(&body).await.status().as_u16()
-    }
-
-    /// Starts a call of a tool.
-    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Talk {
-        let mut talk = Talk {
-            peer: self.clone(),
-            tool: tool.to_owned(),
-            arguments,
-            id: 0,
-            reader: None,
-            open: VecDeque::new(),
-            state: None,
-            answers: Map::new(),
-            heard: Vec::new(),
-        };
-        talk.send(None).await;
-        talk
-    }
-
-    /// Calls a tool that asks nothing.
-    pub(crate) async fn ask(&self, tool: &str, arguments: Value) -> Ended {
-        match self.call(tool, arguments).await.next().await {
-            Turn::Ended(ended) => ended,
-            Turn::Asked(asked) => panic!("{tool} asks {asked:?}"),
-        }
-    }
-}
-
 /// One call of a tool with all its rounds.
 #[derive(Debug)]
 pub(crate) struct Talk {
@@ -278,12 +95,18 @@ impl Talk {
         self.reader = Some(Reader::new(self.peer.post(&body).await));
     }
 
-    /// The same call from its start, by another client; what is under way stays with this one.
-    pub(crate) fn again(&self, peer: &Peer) -> Self {
+    /// Starts a call.
+    pub(crate) async fn start(peer: &Peer, tool: &str, arguments: Value) -> Self {
+        let mut talk = Self::new(peer, tool, arguments);
+        talk.send(None).await;
+        talk
+    }
+
+    fn new(peer: &Peer, tool: &str, arguments: Value) -> Self {
         Self {
             peer: peer.clone(),
-            tool: self.tool.clone(),
-            arguments: self.arguments.clone(),
+            tool: tool.to_owned(),
+            arguments,
             id: 0,
             reader: None,
             open: VecDeque::new(),
@@ -291,6 +114,11 @@ impl Talk {
             answers: Map::new(),
             heard: Vec::new(),
         }
+    }
+
+    /// The same call from its start, by another client; what is under way stays with this one.
+    pub(crate) fn again(&self, peer: &Peer) -> Self {
+        Self::new(peer, &self.tool, self.arguments.clone())
     }
 
     /// Modern: tells whether the last result asked more than what was handed out.
@@ -414,61 +242,5 @@ fn asked_of((key, request): (&String, &Value)) -> Asked {
         key: json!(key),
         method: request["method"].as_str().unwrap_or_default().to_owned(),
         params: request["params"].clone(),
-    }
-}
-
-/// Reads the messages of a response, JSON or stream.
-#[derive(Debug)]
-struct Reader {
-    response: reqwest::Response,
-    status: u16,
-    stream: bool,
-    last_id: Option<String>,
-    text: Vec<u8>,
-    over: bool,
-}
-
-impl Reader {
-    fn new(response: reqwest::Response) -> Self {
-        let kind = response.headers().get(CONTENT_TYPE);
-        let stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        Self {
-            status: response.status().as_u16(),
-            response,
-            stream,
-            last_id: None,
-            text: Vec::new(),
-            over: false,
-        }
-    }
-
-    async fn next(&mut self) -> Option<Value> {
-        loop {
-            if self.stream
-                && let Some(end) = self.text.windows(2).position(|two| two == b"\n\n")
-            {
-                let event: Vec<u8> = self.text.drain(..end + 2).collect();
-                let event = String::from_utf8(event).unwrap();
-                let id = event.lines().find_map(|line| line.strip_prefix("id:"));
-                self.last_id = id.map(|id| id.trim().to_owned()).or(self.last_id.take());
-                let data: String = event
-                    .lines()
-                    .filter_map(|line| line.strip_prefix("data:"))
-                    .collect();
-                if data.trim().is_empty() {
-                    continue;
-                }
-                return Some(serde_json::from_str(&data).unwrap());
-            }
-            if self.over {
-                let rest = std::mem::take(&mut self.text);
-                return (!self.stream && !rest.is_empty()).then(|| serde_json::from_slice(&rest).unwrap());
-            }
-            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
-            match chunk.expect("a message in time").unwrap() {
-                Some(chunk) => self.text.extend_from_slice(&chunk),
-                None => self.over = true,
-            }
-        }
     }
 }

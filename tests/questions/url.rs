@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::cells::{Era, UPSTREAMS, Upstream, peer};
-use crate::fleet::{ALICE, Fleet};
-use crate::talk::{Ended, Peer, Said, Turn, block_on, everything};
+use crate::fleet::shared;
+use crate::peer::{Peer, block_on, everything};
+use crate::talk::{Ended, Said, Turn};
 
 fn accept() -> Said {
     Said::Result(json!({ "action": "accept" }))
@@ -17,9 +18,9 @@ fn of_era(era: Era) -> impl Iterator<Item = Upstream> {
 
 #[test]
 fn a_legacy_upstreams_id_reaches_a_legacy_client_with_word_of_its_end() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
-        let alice = peer(&fleet, Era::Legacy, ALICE).await;
+        let alice = peer(&fleet, Era::Legacy, "url-end").await;
         for upstream in of_era(Era::Legacy) {
             let arguments = json!({ "label": "end", "kind": "url", "complete": true, "rounds": 2 });
             let mut talk = alice.call(&format!("{}__ask", upstream.gateway), arguments).await;
@@ -39,9 +40,9 @@ fn a_legacy_upstreams_id_reaches_a_legacy_client_with_word_of_its_end() {
 
 #[test]
 fn a_modern_client_sees_no_id_and_no_word_of_the_end() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
-        let alice = peer(&fleet, Era::Modern, ALICE).await;
+        let alice = peer(&fleet, Era::Modern, "url-plain").await;
         for upstream in UPSTREAMS {
             let arguments = json!({ "label": "end", "kind": "url", "complete": true });
             let mut talk = alice.call(&format!("{}__ask", upstream.gateway), arguments).await;
@@ -60,9 +61,9 @@ fn a_modern_client_sees_no_id_and_no_word_of_the_end() {
 
 #[test]
 fn a_modern_upstreams_url_gets_an_id_for_a_legacy_client() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
-        let alice = peer(&fleet, Era::Legacy, ALICE).await;
+        let alice = peer(&fleet, Era::Legacy, "url-mint").await;
         let mut ids = Vec::new();
         for upstream in of_era(Era::Modern) {
             let arguments = json!({ "label": "mint", "kind": "url", "count": 2 });
@@ -81,10 +82,10 @@ fn a_modern_upstreams_url_gets_an_id_for_a_legacy_client() {
 
 #[test]
 fn a_client_of_an_older_revision_is_not_sent_to_a_url() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
         // All that 2025-06-18 knows to declare.
-        let alice = Peer::legacy(fleet.mcp(), ALICE, "2025-06-18", json!({ "elicitation": {} })).await;
+        let alice = Peer::legacy(fleet.mcp(), "url-old", "2025-06-18", json!({ "elicitation": {} })).await;
         for upstream in UPSTREAMS {
             let tool = format!("{}__ask", upstream.gateway);
             let ended = alice.ask(&tool, json!({ "label": "old", "kind": "url" })).await;
@@ -108,10 +109,16 @@ async fn need_url(peer: &Peer, upstream: Upstream, label: &str) -> Ended {
 
 #[test]
 fn a_url_that_is_required_first_is_told_to_legacy_clients_as_their_revision_has_it() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
-        let newest = peer(&fleet, Era::Legacy, ALICE).await;
-        let older = Peer::legacy(fleet.mcp(), ALICE, "2025-06-18", json!({ "elicitation": {} })).await;
+        let newest = peer(&fleet, Era::Legacy, "url-required").await;
+        let older = Peer::legacy(
+            fleet.mcp(),
+            "url-required",
+            "2025-06-18",
+            json!({ "elicitation": {} }),
+        )
+        .await;
         for upstream in of_era(Era::Legacy) {
             let elicitation = json!({ "mode": "url", "elicitationId": "need n", "url": "https://example.com/connect", "message": "Connect first" });
             let data = json!({ "elicitations": [elicitation] });
@@ -135,9 +142,9 @@ fn a_url_that_is_required_first_is_told_to_legacy_clients_as_their_revision_has_
 
 #[test]
 fn a_url_that_is_required_first_is_a_question_to_a_modern_client() {
-    let fleet = Fleet::start("");
+    let fleet = shared();
     block_on(async {
-        let alice = peer(&fleet, Era::Modern, ALICE).await;
+        let alice = peer(&fleet, Era::Modern, "url-required-modern").await;
         for upstream in of_era(Era::Legacy) {
             let tool = format!("{}__need_url", upstream.gateway);
             // Twice, so that the second round is seen, too.
@@ -166,7 +173,7 @@ fn a_url_that_is_required_first_is_a_question_to_a_modern_client() {
             // The state is the caller's own, and this call's.
             let mut talk = alice.call(&tool, json!({ "label": "foreign" })).await;
             talk.asked().await;
-            let bob = peer(&fleet, Era::Modern, crate::fleet::BOB).await;
+            let bob = peer(&fleet, Era::Modern, "bob-url").await;
             let Turn::Ended(ended) = talk
                 .again(&bob)
                 .retry(serde_json::Map::new(), talk.state.clone())
@@ -178,7 +185,7 @@ fn a_url_that_is_required_first_is_a_question_to_a_modern_client() {
 
             let mut declared = everything();
             declared["elicitation"] = json!({ "form": {} });
-            let formal = Peer::modern(fleet.mcp(), ALICE, declared);
+            let formal = Peer::modern(fleet.mcp(), "url-required-modern", declared);
             let ended = need_url(&formal, upstream, "undeclared").await;
             assert_eq!((ended.status, &ended.error()["code"]), (400, &json!(-32021)));
             let needed = json!({ "elicitation": { "url": {} } });
