@@ -1,10 +1,14 @@
 //! Event streams (WHATWG HTML, "Server-sent events") in both directions.
-//! The [`Framer`] reads a byte stream into events within bounds. What arrives in one piece is not copied: an event's
-//! data is a part of the bytes that came.
+//! The [`Framer`] cuts a byte stream into complete events within bounds. An event of one line of data, as nearly every
+//! message is, is a part of the bytes that came; the fields of any other are read by eventsource-stream, which gets
+//! that one event alone: never a byte-order mark, a lone CR, or more than is bounded.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use bytes::{Buf, Bytes, BytesMut};
+use eventsource_stream::EventStream;
+use futures_util::{FutureExt, StreamExt};
 use memchr::memchr2;
 
 use crate::limits::{SSE_EVENT_BYTES_MAX, SSE_EVENT_LINES_MAX, SSE_LINE_BYTES_MAX};
@@ -52,22 +56,11 @@ pub struct Framer {
     begun: bool,
 }
 
-/// What the lines of the unfinished event have said so far.
+/// The lines of the unfinished event, as parts of what came.
 #[derive(Debug, Default)]
 struct Block {
-    event: Option<String>,
-    data: Option<Data>,
-    id: Option<String>,
-    retry_ms: Option<u64>,
-    lines: usize,
+    lines: Vec<Bytes>,
     bytes: usize,
-}
-
-/// Data of one line is a part of what came; of more it is put together.
-#[derive(Debug)]
-enum Data {
-    Line(Bytes),
-    Lines(BytesMut),
 }
 
 impl Framer {
@@ -90,7 +83,7 @@ impl Framer {
     pub fn next_event(&mut self) -> Result<Option<Event>, SseError> {
         while let Some(line) = self.next_line()? {
             if !line.is_empty() {
-                self.block.take(&line)?;
+                self.block.take(line)?;
             } else if let Some(event) = std::mem::take(&mut self.block).into_event() {
                 return Ok(Some(event));
             }
@@ -133,69 +126,85 @@ impl Framer {
 }
 
 impl Block {
-    /// Reads one line that is not empty.
-    fn take(&mut self, line: &Bytes) -> Result<(), SseError> {
-        if line.first() == Some(&b':') {
+    /// Keeps one line that is not empty; comments and fields that nobody can know are left out.
+    fn take(&mut self, line: Bytes) -> Result<(), SseError> {
+        // A mark that does not begin the stream begins a field that nobody knows.
+        if line.first() == Some(&b':') || line.starts_with(BYTE_ORDER_MARK) {
             return Ok(());
         }
-        self.lines += 1;
-        if self.lines > SSE_EVENT_LINES_MAX {
+        if self.lines.len() == SSE_EVENT_LINES_MAX {
             return Err(SseError::TooManyLines);
         }
         self.bytes += line.len() + 1;
         if self.bytes > SSE_EVENT_BYTES_MAX {
             return Err(SseError::EventTooLong);
         }
-        let text = std::str::from_utf8(line).map_err(|_| SseError::NotUtf8)?;
-        let (name, value) = text.split_once(':').unwrap_or((text, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match name {
-            "data" => {
-                let value = line.slice_ref(value.as_bytes());
-                self.add(value);
-            }
-            "event" => self.event = (value != "message" && !value.is_empty()).then(|| value.to_owned()),
-            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
-            "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                self.retry_ms = value.parse().ok().or(self.retry_ms);
-            }
-            _ => {}
-        }
+        std::str::from_utf8(&line).map_err(|_| SseError::NotUtf8)?;
+        self.lines.push(line);
         Ok(())
     }
 
-    fn add(&mut self, line: Bytes) {
-        let mut lines = match self.data.take() {
-            None => {
-                self.data = Some(Data::Line(line));
-                return;
-            }
-            Some(Data::Line(first)) => BytesMut::from(first.as_ref()),
-            Some(Data::Lines(lines)) => lines,
-        };
-        lines.extend_from_slice(b"\n");
-        lines.extend_from_slice(&line);
-        self.data = Some(Data::Lines(lines));
-    }
-
     /// Ends the event; `None` for a block that says nothing. One without data still counts for resuming when it has
-    /// an id or a reconnection time.
+    /// an id or a reconnection time, which the decoder would drop.
     fn into_event(self) -> Option<Event> {
-        let data = match self.data {
-            None => Bytes::new(),
-            Some(Data::Line(line)) => line,
-            Some(Data::Lines(lines)) => lines.freeze(),
+        let backwards = || self.lines.iter().rev().map(field);
+        let id = backwards().find(|(name, value)| *name == "id" && !value.contains('\0'));
+        let id = id.map(|(_, value)| value.to_owned());
+        let digits = |value: &str| value.bytes().all(|byte| byte.is_ascii_digit());
+        let retry_ms = backwards()
+            .filter(|(name, value)| *name == "retry" && digits(value))
+            .find_map(|(_, value)| value.parse().ok());
+        let (event, data) = self
+            .one_line_of_data()
+            .or_else(|| self.decoded())
+            .unwrap_or_default();
+        let says_something = !data.is_empty() || id.is_some() || retry_ms.is_some();
+        let event = if event.is_empty() {
+            Cow::Borrowed("message")
+        } else {
+            event
         };
-        if data.is_empty() && self.id.is_none() && self.retry_ms.is_none() {
-            return None;
-        }
-        Some(Event {
-            event: self.event.map_or(Cow::Borrowed("message"), Cow::Owned),
+        says_something.then_some(Event {
+            event,
             data,
-            id: self.id,
-            retry_ms: self.retry_ms,
+            id,
+            retry_ms,
         })
     }
+
+    /// The form that nearly every message comes in, of type `message` with one line of data: that part of what came.
+    fn one_line_of_data(&self) -> Option<(Cow<'static, str>, Bytes)> {
+        let mut found = None;
+        for line in &self.lines {
+            match field(line) {
+                ("data", value) if found.is_none() => found = Some(line.slice_ref(value.as_bytes())),
+                ("data", _) => return None,
+                ("event", value) if value != "message" => return None,
+                _ => {}
+            }
+        }
+        found.map(|data| (Cow::Borrowed("message"), data))
+    }
+
+    /// Any other form is for the decoder, which gets this one event alone.
+    fn decoded(&self) -> Option<(Cow<'static, str>, Bytes)> {
+        let mut text = BytesMut::with_capacity(self.bytes + 1);
+        for line in &self.lines {
+            text.extend_from_slice(line);
+            text.extend_from_slice(b"\n");
+        }
+        text.extend_from_slice(b"\n");
+        let source = futures_util::stream::once(std::future::ready(Ok::<_, Infallible>(text.freeze())));
+        let event = EventStream::new(source).next().now_or_never()??.ok()?;
+        Some((Cow::Owned(event.event), Bytes::from(event.data)))
+    }
+}
+
+/// Splits a line into its field's name and value.
+fn field(line: &Bytes) -> (&str, &str) {
+    let text = std::str::from_utf8(line).unwrap_or_default();
+    let (name, value) = text.split_once(':').unwrap_or((text, ""));
+    (name, value.strip_prefix(' ').unwrap_or(value))
 }
 
 /// Appends one message as an event. Data with line ends of its own is split over `data` lines.
