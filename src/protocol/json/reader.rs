@@ -312,8 +312,12 @@ fn plain_length(text: &[u8]) -> Option<usize> {
     by_words(rest.get(plain..).unwrap_or_default()).map(|found| head.len() + plain + found)
 }
 
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a branch in it, and the compiler makes no vectors"
+)]
 const fn special(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < 0x20
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
 fn by_words(text: &[u8]) -> Option<usize> {
