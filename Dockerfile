@@ -9,6 +9,10 @@
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
+# Without a value they change nothing: Cargo.toml decides. A build that should be quick rather than fast gives them.
+ARG CARGO_PROFILE_RELEASE_OPT_LEVEL
+ARG CARGO_PROFILE_RELEASE_LTO
+ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 # The dependencies alone, around an empty program: this layer stays until Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \

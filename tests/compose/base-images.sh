@@ -1,5 +1,5 @@
 # The base images that the Dockerfiles name: there, or pulled, or (where no registry can be reached) made of Debian's
-# packages and this machine's Rust and Node, under the same names. Sourced by run.sh; needs `tmp`, `say`, `die`, `have`.
+# packages and this machine's Rust and Node, under the same names. Sourced by run.sh; needs `tmp`, `say`, `cannot`, `have`.
 # What is made here stands in for the real image in this test only: `made_images` is removed at the end.
 
 debian_image=debian:bookworm-slim
@@ -29,7 +29,7 @@ ensure_image() {
     registry_answers=0
   fi
   made_images=("$1" "${made_images[@]}")
-  "$2" >"$tmp/make.log" 2>&1 || { tail -n 20 "$tmp/make.log" >&2; die "$1 could not be made"; }
+  "$2" >"$tmp/make.log" 2>&1 || { tail -n 20 "$tmp/make.log" >&2; cannot "$1 can be neither pulled nor made"; }
   say "$1: made in $((SECONDS - began)) s"
 }
 
@@ -40,7 +40,8 @@ make_debian() {
   local root=$tmp/debian bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
   debootstrap --variant=minbase --include=ca-certificates bookworm "$root" || return
   if [ -r "$bundle" ]; then cp "$bundle" "$root/etc/ssl/certs/ca-certificates.crt" || return; fi
-  # As in the real image: apt keeps no cache of its lists.
+  # As in the real image: dpkg does not sync every file, and apt keeps no cache of its lists.
+  echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/docker-apt-speedup" || return
   echo 'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";' >"$root/etc/apt/apt.conf.d/docker-clean" || return
   tar -C "$root" --exclude='./var/cache/apt/archives/*.deb' --exclude='./var/lib/apt/lists/*' -c . |
     docker import --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt' \

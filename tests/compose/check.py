@@ -2,7 +2,9 @@
 """What run.sh asks of the composed endpoint, as a client of 2025-11-25 with nothing but the standard library.
 
   check.py URL refused                 no key and a wrong key get 401
+  check.py URL host STATUS NAME        a request with this Host header gets this status
   check.py URL list NAME...            the list has these tools
+  check.py URL only NAME...            and no other
   check.py URL call NAME JSON TEXT     the tool's result is no error and has TEXT in it
 
 The key comes from TOOLGATE_KEY. Exit code 0, or 1 with what was wrong."""
@@ -23,12 +25,14 @@ class Wrong(Exception):
 
 class Client:
     def __init__(self, url, key):
-        self.url, self.key, self.session, self.next_id = url, key, None, 0
+        self.url, self.key, self.host, self.session, self.next_id = url, key, None, None, 0
 
     def post(self, message):
         headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
+        if self.host:
+            headers["Host"] = self.host
         if self.session:
             headers["Mcp-Session-Id"] = self.session
             headers["MCP-Protocol-Version"] = "2025-11-25"
@@ -87,10 +91,20 @@ def refused(url):
         raise Wrong("admitted " + ("without a key" if key is None else "with a wrong key"))
 
 
-def listed(client, wanted):
+def answers_host(client, status, host):
+    client.host, got = host, "200"
+    try:
+        client.start()
+    except urllib.error.HTTPError as error:
+        got = str(error.code)
+    if got != status:
+        raise Wrong(f"Host {host} gets {got}, not {status}")
+
+
+def listed(client, wanted, and_no_other):
     names = client.tools()
     missing = [name for name in wanted if name not in names]
-    if missing:
+    if missing or and_no_other and len(names) > len(wanted):
         raise Wrong(f"not listed: {missing}; listed: {names}")
     print(f"{len(names)} tools")
 
@@ -105,8 +119,11 @@ def called(client, name, arguments, text):
 def main(url, what, *rest):
     if what == "refused":
         return refused(url)
-    client = Client(url, os.environ["TOOLGATE_KEY"]).start()
-    return listed(client, rest) if what == "list" else called(client, *rest)
+    client = Client(url, os.environ["TOOLGATE_KEY"])
+    if what == "host":
+        return answers_host(client, *rest)
+    client.start()
+    return called(client, *rest) if what == "call" else listed(client, rest, what == "only")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # The container engine of run.sh: finds one, or installs Debian's and runs it in a folder of its own. Sourced.
-# Sets `compose` (the command) and `own_engine`; needs `tmp`, `say`, `die`, `have`.
+# Sets `compose` (the command) and `own_engine`; needs `tmp`, `say`, `cannot`, `have`.
 
 own_engine=0
 dockerd_pid=
@@ -7,13 +7,13 @@ ip_forward_before=
 forward_policy_before=
 
 apt_install() {
-  [ "$(id -u)" = 0 ] && have apt-get || die "missing: $*. Install it, or run this as root on Debian"
+  [ "$(id -u)" = 0 ] && have apt-get || cannot "missing: $*. Install it, or run this as root on Debian"
   say "installing Debian packages: $*"
   local log=$tmp/apt.log
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >"$log" 2>&1 && return
-  apt-get update -q >"$log" 2>&1 || { tail -n 20 "$log" >&2; die "apt-get update failed"; }
+  apt-get update -q >"$log" 2>&1 || { tail -n 20 "$log" >&2; cannot "apt-get update fails"; }
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >"$log" 2>&1 ||
-    { tail -n 20 "$log" >&2; die "apt-get could not install $*"; }
+    { tail -n 20 "$log" >&2; cannot "apt-get does not install $*"; }
 }
 
 engine_answers() { timeout 20 docker info >/dev/null 2>&1; }
@@ -33,21 +33,28 @@ find_engine() {
     # With an init system, installing it has started it.
     engine_answers || start_engine
   fi
+  [ "$own_engine" = 0 ] || [ "$(docker info --format '{{.Driver}}')" != vfs ] ||
+    cannot "the file system below /tmp has no layers: every step of a build would copy gigabytes"
   say "engine $(docker version --format '{{.Server.Version}}'), $(docker info --format '{{.Driver}}'), ${compose[*]} $("${compose[@]}" version --short)"
 }
 
 start_engine() {
-  [ "$(id -u)" = 0 ] || die "no container engine answers, and only root can start one"
+  [ "$(id -u)" = 0 ] || cannot "no container engine answers, and only root can start one"
   local device mtu=1500
+  # Two engines would take each other's bridge and rules.
+  if have flock; then
+    exec 8>/tmp/toolgate-compose.lock
+    flock -w 600 8 || cannot "another run of this test has its engine running"
+  fi
   device=$(ip -o route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p;q')
   [ -z "$device" ] || mtu=$(cat "/sys/class/net/$device/mtu")
-  ! ip link show docker0 >/dev/null 2>&1 || die "docker0 exists though no engine answers: start that engine"
+  ! ip link show docker0 >/dev/null 2>&1 || cannot "docker0 exists though no engine answers: start that engine"
   ip_forward_before=$(cat /proc/sys/net/ipv4/ip_forward)
   forward_policy_before=$(iptables -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')
   own_engine=1
   export DOCKER_HOST=unix://$tmp/docker.sock
   dockerd --host "$DOCKER_HOST" --data-root "$tmp/data" --exec-root "$tmp/exec" --pidfile "$tmp/docker.pid" \
-    --mtu "$mtu" >"$tmp/dockerd.log" 2>&1 &
+    --mtu "$mtu" >"$tmp/dockerd.log" 2>&1 8>&- &
   dockerd_pid=$!
   for _ in $(seq 60); do
     engine_answers && { say "started an engine of our own"; return; }
@@ -55,7 +62,7 @@ start_engine() {
     sleep 1
   done
   tail -n 20 "$tmp/dockerd.log" >&2
-  die "dockerd does not come up here"
+  cannot "dockerd does not come up"
 }
 
 # Ends our own engine and takes away what it leaves in the network and below its folder.

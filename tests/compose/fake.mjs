@@ -3,7 +3,8 @@
 
 import { createServer } from "node:http";
 
-const SLOW_MS = 6_000;
+// Answers to /slow.html that wait until somebody asks for /release.
+const held = [];
 
 const page = (title, canary) =>
   `<!doctype html><html><head><title>${title}</title></head><body><article><h1>${title}</h1>` +
@@ -26,7 +27,10 @@ function answer(request, response) {
     case "/page.html":
       return send(200, "text/html", page("A page", "fetch-canary"));
     case "/slow.html":
-      return setTimeout(() => send(200, "text/html", page("A slow page", "slow-canary")), SLOW_MS);
+      return held.push(() => send(200, "text/html", page("A slow page", "slow-canary")));
+    case "/release":
+      for (const answerNow of held.splice(0)) answerNow();
+      return send(200, "text/plain", "released");
     case "/res/v1/web/search":
       if (request.headers["x-subscription-token"] !== process.env.BRAVE_API_KEY) {
         return send(401, "application/json", JSON.stringify({ error: "wrong token" }));
