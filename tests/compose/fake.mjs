@@ -3,8 +3,9 @@
 
 import { createServer } from "node:http";
 
-// Answers to /slow.html that wait until somebody asks for /release.
+// Answers that wait until somebody asks for /release.
 const held = [];
+const hold = (answerNow) => console.log(`held: ${held.push(answerNow)}`);
 
 const page = (title, canary) =>
   `<!doctype html><html><head><title>${title}</title></head><body><article><h1>${title}</h1>` +
@@ -27,15 +28,18 @@ function answer(request, response) {
     case "/page.html":
       return send(200, "text/html", page("A page", "fetch-canary"));
     case "/slow.html":
-      return held.push(() => send(200, "text/html", page("A slow page", "slow-canary")));
+      return hold(() => send(200, "text/html", page("A slow page", "slow-canary")));
     case "/release":
       for (const answerNow of held.splice(0)) answerNow();
       return send(200, "text/plain", "released");
-    case "/res/v1/web/search":
+    case "/res/v1/web/search": {
       if (request.headers["x-subscription-token"] !== process.env.BRAVE_API_KEY) {
         return send(401, "application/json", JSON.stringify({ error: "wrong token" }));
       }
-      return send(200, "application/json", JSON.stringify(braveAnswer(url.searchParams.get("q"))));
+      const query = url.searchParams.get("q");
+      const found = () => send(200, "application/json", JSON.stringify(braveAnswer(query)));
+      return query === "slow" ? hold(found) : found();
+    }
     default:
       return send(404, "text/plain", "not found");
   }

@@ -170,30 +170,31 @@ follows_its_variables() {
   say "port, health check, permitted tools and public URL follow their variables"
 }
 
-asked_for_the_slow_page() {
+both_are_held() {
   dc logs --no-color fake >"$tmp/fake.log" 2>/dev/null
-  grep -q 'GET /slow.html' "$tmp/fake.log"
+  grep -q 'held: 2' "$tmp/fake.log"
 }
-release_the_slow_page() { docker exec "$(id_of fake)" node -e 'fetch("http://127.0.0.1:8080/release")'; }
+release() { docker exec "$(id_of fake)" node -e 'fetch("http://127.0.0.1:8080/release")'; }
 is_not_ready() { ! docker exec "$1" toolgate health >/dev/null 2>&1; }
+call_slowly() { timeout 90 python3 tests/compose/check.py "$(url)" call "$@"; }
 
 drains() {
-  local toolgate fetch call stop began
+  local toolgate fetch calls=() call stop began
   toolgate=$(id_of toolgate) fetch=$(id_of mcp-fetch)
-  timeout 90 python3 tests/compose/check.py "$(url)" call fetch '{"url": "http://fake:8080/slow.html"}' slow-canary &
-  call=$!
-  wait_for 20 "the slow page to be asked for" asked_for_the_slow_page
-  # All at once: those behind toolgate must be stopped after it, or the call would not come to its end.
+  call_slowly fetch '{"url": "http://fake:8080/slow.html"}' slow-canary & calls+=($!)
+  call_slowly brave_web_search '{"query": "slow"}' brave-canary & calls+=($!)
+  wait_for 20 "a call of each gateway to be in flight" both_are_held
+  # All at once: mcp-brave does not drain, so it must be stopped after toolgate.
   dc stop toolgate mcp-brave mcp-fetch >/dev/null 2>&1 &
   stop=$! began=$SECONDS
   wait_for 20 "toolgate to stop taking requests" is_not_ready "$toolgate"
-  kill -0 "$call" 2>/dev/null || die "the call had ended before its page was there"
-  release_the_slow_page || die "the fake does not let go of the slow page"
-  wait "$call" || die "the call in flight was cut at SIGTERM"
+  for call in "${calls[@]}"; do kill -0 "$call" 2>/dev/null || die "a call ended before it had its answer"; done
+  release || die "the fake does not let go of its answers"
+  for call in "${calls[@]}"; do wait "$call" || die "a call in flight was cut at SIGTERM"; done
   wait "$stop" || die "stop"
   [ "$(ended "$toolgate")" = "exited 0" ] || die "toolgate after SIGTERM: $(ended "$toolgate")"
   [ "$(ended "$fetch")" = "exited 0" ] || die "mcp-fetch after SIGTERM: $(ended "$fetch")"
-  say "SIGTERM: no new requests, the one in flight was finished; toolgate and mcp-fetch exit with 0, all within $((SECONDS - began)) s"
+  say "SIGTERM: no new requests, those in flight were finished; toolgate and mcp-fetch exit with 0, all within $((SECONDS - began)) s"
 }
 ended() { docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$1"; }
 
