@@ -97,17 +97,19 @@ function answer({ method, params }) {
   return { action: 'accept', content: Object.fromEntries(fields.map(([key, field]) => [key, field.default ?? field.enum?.[0] ?? blank[field.type] ?? null])) };
 }
 
+// The gateway looks at its upstream in its own time: its lists are asked for once it has.
 async function listed(client) {
-  // The gateway looks at its upstream in its own time.
   for (const end = Date.now() + READY_MS; ;) {
-    const tools = await client.all('tools/list', 'tools');
-    const prompts = await client.all('prompts/list', 'prompts');
-    const resources = await client.all('resources/list', 'resources');
     const ready = await fetch(client.url.replace(/\/mcp$/, '/readyz?verbose')).then((response) => response.json());
-    if (tools.length + prompts.length + resources.length > 0 || ready.gateways.every((one) => one.looked)) return { tools, prompts, resources };
+    if (ready.gateways.every((one) => one.looked)) break;
     if (Date.now() > end) throw new Error(`nothing was listed: ${JSON.stringify(ready)}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+  return {
+    tools: await client.all('tools/list', 'tools'),
+    prompts: await client.all('prompts/list', 'prompts'),
+    resources: await client.all('resources/list', 'resources'),
+  };
 }
 
 let code = 0;

@@ -204,7 +204,9 @@ fn slow_down(failures: u32) -> Duration {
 /// Brings a notification that belongs to no call to whom it concerns.
 pub(super) fn outside(link: &Link, slot: &Slot, notification: Notification) {
     match notification.method {
-        method if is_list_change(method) => link.announced(method),
+        // A server tells every session: ours counts, a client's is a reason to look.
+        method if is_list_change(method) && slot.key == Key::Ourselves => link.announced(method),
+        method if is_list_change(method) => link.changed(),
         Method::ResourcesUpdated => slot.watches.tell(&notification),
         Method::Progress | Method::Cancelled | Method::Initialized => {}
         method => {

@@ -124,7 +124,7 @@ impl<'a> Talk<'a> {
             }
             Taken::Send(body) => self.told.push(tell(self.link, self.session, body).boxed()),
             Taken::Asked(asked) => self.told.push(answer(self.link, self.session, asked).boxed()),
-            Taken::ListsChanged(method) => self.link.announced(method),
+            Taken::ListsChanged(_) => self.link.changed(),
             Taken::Outside(notification) => hearing::outside(self.link, self.slot, notification),
             Taken::Stray => self.link.stray(),
         }
