@@ -43,7 +43,7 @@ start_engine() {
   local device mtu=1500
   # Two engines would take each other's bridge and rules.
   if have flock; then
-    exec 8>/tmp/toolgate-compose.lock
+    exec 8>/run/toolgate-compose.lock
     flock -w 600 8 || cannot "another run of this test has its engine running"
   fi
   device=$(ip -o route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p;q')
