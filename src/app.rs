@@ -220,19 +220,48 @@ impl Parts {
         let (gateways, generation) = (self.gateways.clone(), self.generation.clone());
         move || Readiness {
             generation: generation.load(Ordering::Relaxed),
-            gateways: gateways
-                .statuses()
-                .into_iter()
-                .map(|status| GatewayReadiness {
-                    name: status.name,
-                    required: status.required,
-                    looked: status.looked,
-                    up: status.state == LinkState::Up,
-                    since: clock::now()
-                        .checked_sub(status.state_for)
-                        .unwrap_or_else(clock::now),
-                })
-                .collect(),
+            gateways: gateways.statuses().into_iter().map(readiness).collect(),
+        }
+    }
+}
+
+/// What readiness is judged by: a gateway that only had its time to answer has not been looked at.
+fn readiness(status: GatewayStatus) -> GatewayReadiness {
+    GatewayReadiness {
+        name: status.name,
+        required: status.required,
+        looked: status.listed.is_some(),
+        up: status.state == LinkState::Up,
+        since: clock::now()
+            .checked_sub(status.state_for)
+            .unwrap_or_else(clock::now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::limits::STARTUP_DEADLINE;
+    use crate::upstream::fake::{Fake, gateway_config, listing};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_only_had_its_time_to_answer_is_not_looked_at() {
+        for (answers, looked) in [(true, true), (false, false)] {
+            let make = Box::new(move |_: &config::Gateway| {
+                let silent = Fake::new().on_list(|_| pending());
+                let lists = Fake::new().on_list(|_| ready(Ok(listing(&["echo"]))));
+                Arc::new(if answers { lists } else { silent })
+                    as Arc<dyn crate::upstream::transport::Transport>
+            });
+            let (supervisor, metrics) = (Supervisor::new(), Arc::new(Metrics::new()));
+            let gateways = Gateways::new(make, Arc::new(Catalog::default()), supervisor, metrics);
+            gateways.apply(&[gateway_config("g")]);
+            tokio::time::sleep(STARTUP_DEADLINE * 2).await;
+            let status = gateways.statuses().remove(0);
+            assert!(status.looked, "its names need not be waited for any more");
+            assert_eq!(readiness(status).looked, looked);
         }
     }
 }
