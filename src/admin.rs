@@ -7,6 +7,8 @@ mod calls;
 mod cursor;
 mod explanations;
 mod fault;
+#[allow(dead_code, reason = "the routes that take such bodies follow")]
+mod fields;
 mod gateways;
 mod query;
 mod tools;
@@ -25,7 +27,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::config::Limits;
-use crate::identity::Principal;
+use crate::identity::{self, AuthError, Principal};
 use crate::ids::RequestId;
 use crate::proxy::Proxy;
 use crate::seal::Sealer;
@@ -88,6 +90,29 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         Ok(Self {
             principal: principal.ok_or_else(nobody)?,
             request_id,
+        })
+    }
+}
+
+#[allow(dead_code, reason = "the routes that name users follow")]
+impl Caller {
+    /// Returns for whom a request speaks that may name a user as `userId`; without one, for its caller.
+    ///
+    /// # Errors
+    /// 400 for what is no user id, 403 when the key may not act for that user.
+    fn speaking_for(&self, user: Option<&str>) -> Result<Arc<Principal>, Problem> {
+        let Some(user) = user else {
+            return Ok(Arc::clone(&self.principal));
+        };
+        identity::speaking_for(&self.principal, user).map_err(|error| match error {
+            AuthError::MayNotAct => Problem::new(
+                StatusCode::FORBIDDEN,
+                "this key may not act for the user that `userId` names; leave it out, or use a key with acts_for_users",
+            ),
+            _ => Problem::new(
+                StatusCode::BAD_REQUEST,
+                "`userId` must be 1 to 128 visible ASCII characters",
+            ),
         })
     }
 }

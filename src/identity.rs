@@ -109,6 +109,17 @@ impl Identity {
     }
 }
 
+/// Returns for whom a request speaks that names a user by its own means (a body's or a query's `userId`).
+///
+/// # Errors
+/// [`AuthError::InvalidUser`], and [`AuthError::MayNotAct`] when the key stands for another user.
+pub fn speaking_for(principal: &Arc<Principal>, user: &str) -> Result<Arc<Principal>, AuthError> {
+    if !is_user_id(user.as_bytes()) {
+        return Err(AuthError::InvalidUser);
+    }
+    may_speak_as(principal, Some(UserId::new(user)))
+}
+
 fn who(auth: Option<&config::Auth>) -> Result<Who, KeyToolsError> {
     let Some(auth) = auth else {
         return Ok(Who::Local(Arc::new(Principal::local())));
@@ -169,13 +180,14 @@ fn named_user(headers: &HeaderMap) -> Result<Option<UserId>, AuthError> {
     let Some(value) = single(headers, &USER_ID).map_err(|()| AuthError::InvalidUser)? else {
         return Ok(None);
     };
-    let user = value.as_bytes();
-    let valid =
-        (1..=limits::USER_ID_BYTES_MAX).contains(&user.len()) && user.iter().all(u8::is_ascii_graphic);
     match value.to_str() {
-        Ok(user) if valid => Ok(Some(UserId::new(user))),
+        Ok(user) if is_user_id(value.as_bytes()) => Ok(Some(UserId::new(user))),
         _ => Err(AuthError::InvalidUser),
     }
+}
+
+fn is_user_id(user: &[u8]) -> bool {
+    (1..=limits::USER_ID_BYTES_MAX).contains(&user.len()) && user.iter().all(u8::is_ascii_graphic)
 }
 
 /// The header's value if it is there once; an error if it is there more often.
