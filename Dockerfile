@@ -20,6 +20,7 @@ RUN mkdir src \
  && echo 'fn main() {}' > src/main.rs \
  && cargo build --locked --release --bin toolgate \
  && rm -rf src target/release/toolgate* target/release/.fingerprint/toolgate-*
+COPY migrations migrations
 COPY src src
 RUN cargo build --locked --release --bin toolgate
 
@@ -65,7 +66,8 @@ RUN uv venv --quiet --no-cache --python /usr/bin/python3 /opt/mcp-fetch/venv \
 COPY docker/mcp-fetch/gateways.toml /etc/toolgate/gateways.toml
 LABEL org.opencontainers.image.title="mcp-fetch" \
       org.opencontainers.image.description="mcp-server-fetch over Streamable HTTP, by a Toolgate with one stdio gateway"
-ENV TOOLGATE_CONFIG=/etc/toolgate/gateways.toml PATH=/opt/mcp-fetch/venv/bin:$PATH HOME=/tmp
+# Nothing of it needs to outlive the container, whose file system is read-only.
+ENV TOOLGATE_STORE=memory TOOLGATE_CONFIG=/etc/toolgate/gateways.toml PATH=/opt/mcp-fetch/venv/bin:$PATH HOME=/tmp
 USER 10001:10001
 
 

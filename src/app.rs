@@ -17,11 +17,11 @@ use crate::identity::{Identity, KeyToolsError};
 use crate::inbound::{self, McpService};
 use crate::policy::{Policy, Rules, RulesError};
 use crate::proxy::Proxy;
-use crate::seal::Sealer;
 use crate::server::{
     Access, AccessError, Bounds, Drained, GatewayReadiness, Listener, Mounts, Probes, Readiness, Server,
     Shutdown, metrics_may_be_open,
 };
+use crate::store::{Store, StoreError};
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 use crate::upstream::factory;
@@ -40,6 +40,9 @@ pub enum StartError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// The store cannot be opened.
+    #[error("{}", told(.0))]
+    Store(#[from] StoreError),
     /// `allowed_hosts` or `allowed_origins` cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -49,6 +52,17 @@ pub enum StartError {
     /// A glob of the policy cannot be read.
     #[error(transparent)]
     Rules(#[from] RulesError),
+}
+
+/// A failure of the store with what is behind it.
+fn told(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut behind = std::error::Error::source(error);
+    while let Some(cause) = behind {
+        text = format!("{text}: {cause}");
+        behind = cause.source();
+    }
+    text
 }
 
 /// What is given from outside beside the configuration.
@@ -93,6 +107,7 @@ struct Parts {
     access: Arc<Access>,
     gateways: Arc<Gateways>,
     metrics: Arc<Metrics>,
+    store: Store,
     supervisor: Supervisor,
     generation: Arc<AtomicU64>,
 }
@@ -110,6 +125,7 @@ impl App {
             source,
         })?;
         let address = listener.address();
+        let store = Store::open(&config.server.store, clock::unix_s()).await?;
         let supervisor = Supervisor::new();
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new());
@@ -130,6 +146,7 @@ impl App {
             policy,
             gateways,
             metrics,
+            store,
             supervisor,
         };
         let server = parts.server(config, listener, &shutdown);
@@ -170,10 +187,14 @@ impl App {
     pub async fn run(self) -> Drained {
         let drained = self.server.run().await;
         let Parts {
-            gateways, supervisor, ..
+            gateways,
+            supervisor,
+            store,
+            ..
         } = self.parts;
         gateways.shut_down(crate::limits::GATEWAY_STOP_TIMEOUT).await;
         supervisor.stop().await;
+        store.close().await;
         drained
     }
 }
@@ -181,7 +202,7 @@ impl App {
 impl Parts {
     fn server(&self, config: &Config, listener: Listener, shutdown: &Shutdown) -> Server {
         let proxy = Arc::new(Proxy::new(self.policy.clone(), self.gateways.clone()));
-        let sealer = Arc::new(Sealer::random());
+        let sealer = Arc::new(self.store.sealer());
         let api = admin::router(admin::Parts {
             proxy: proxy.clone(),
             sealer: sealer.clone(),

@@ -30,6 +30,8 @@ pub use watch::watch;
 
 /// Composio's API, unless told otherwise.
 pub const COMPOSIO_BASE_URL: &str = "https://backend.composio.dev";
+/// Where the store is unless told otherwise.
+pub const STORE: &str = "sqlite://data/toolgate.db";
 /// Where we listen unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:8080";
 /// The user of `TOOLGATE_KEY`, and the one user when there is no `[auth]`.
@@ -73,6 +75,17 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// How long calls in flight may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// Where what outlives the process is kept.
+    pub store: StorePlace,
+}
+
+/// Where the store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// A SQLite database, with its keys and its lock in files beside it.
+    File(PathBuf),
+    /// In the process, gone with it.
+    Memory,
 }
 
 /// `[auth]`.

@@ -13,6 +13,8 @@ pub mod protocol;
 pub mod config;
 pub mod telemetry;
 
+pub mod store;
+
 pub mod identity;
 
 pub mod catalog;

@@ -259,6 +259,20 @@ pub const SEALED_AGE_MAX: Duration = Duration::from_hours(1);
 pub const SEALED_ID_BYTES_MAX: usize = 4 * 1024;
 /// Keys that still open what was sealed with them; the newest seals.
 pub const SEAL_KEYS_MAX: usize = 3;
+/// A secret in the store, sealed: a token or a URL.
+pub const STORED_SECRET_BYTES_MAX: usize = 64 * 1024;
+/// The newest key of the store seals for this long; at the first start after it there is another.
+pub const STORE_KEY_AGE_MAX: Duration = Duration::from_hours(30 * 24);
+/// The file with the store's keys: some lines.
+pub const STORE_KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Connections that read the store at the same time, each with a thread.
+pub const STORE_READERS_MAX: u32 = 2;
+/// What each connection to the store keeps of it in memory, in KiB.
+pub const STORE_CACHE_KIB: u32 = 512;
+/// How long a writer of the store waits for another one.
+pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one waits for a connection to the store.
+pub const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A key as a client presents it.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -339,4 +353,8 @@ const _: () = assert!(
 const _: () = assert!(
     PARAM_HEADERS_MAX < HEADER_COUNT_MAX,
     "mirrored arguments leave room for the other headers"
+);
+const _: () = assert!(
+    SESSION_AGE_MAX.as_secs() < (SEAL_KEYS_MAX as u64 - 1) * STORE_KEY_AGE_MAX.as_secs(),
+    "what clients hold opens for as long as it is good"
 );

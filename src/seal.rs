@@ -17,6 +17,8 @@ use crate::limits;
 pub const KEY_BYTES: usize = 32;
 
 const KEY_ID_BYTES: usize = 4;
+/// Characters of a text that say nothing but the key's id.
+const KEY_ID_CHARS: usize = KEY_ID_BYTES * 8 / 6;
 const NONCE_BYTES: usize = 24;
 const EXPIRY_BYTES: usize = 8;
 const TAG_BYTES: usize = 16;
@@ -37,6 +39,8 @@ pub enum Purpose {
     EventId,
     /// The id of a task at a gateway.
     TaskId,
+    /// A secret in the store.
+    Stored,
 }
 
 impl Purpose {
@@ -46,6 +50,7 @@ impl Purpose {
         match self {
             Self::Session | Self::Cursor | Self::EventId | Self::TaskId => limits::SEALED_ID_BYTES_MAX,
             Self::RequestState => limits::REQUEST_STATE_BYTES_MAX,
+            Self::Stored => limits::STORED_SECRET_BYTES_MAX,
         }
     }
 
@@ -56,6 +61,7 @@ impl Purpose {
             Self::RequestState => 3,
             Self::EventId => 4,
             Self::TaskId => 5,
+            Self::Stored => 6,
         }
     }
 }
@@ -124,6 +130,15 @@ impl Sealer {
                 .cloned()
                 .collect::<Vec<_>>()
         });
+    }
+
+    /// Tells whether a text was sealed with the newest key. Says nothing of whether it opens.
+    #[must_use]
+    pub fn is_newest(&self, text: &str) -> bool {
+        let newest = self.ring.load();
+        // Whole characters of the key's id only: the last one also holds bits of the nonce.
+        let prefix = newest.first().map(|key| URL_SAFE_NO_PAD.encode(key.id));
+        prefix.is_some_and(|prefix| text.get(..KEY_ID_CHARS) == prefix.get(..KEY_ID_CHARS))
     }
 
     /// Seals a payload for one purpose and one principal until `expires_unix_s`. The text is visible ASCII.
@@ -226,11 +241,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PURPOSES: [Purpose; 4] = [
+    const PURPOSES: [Purpose; 5] = [
         Purpose::Session,
         Purpose::Cursor,
         Purpose::RequestState,
         Purpose::EventId,
+        Purpose::Stored,
     ];
     const NOW: u64 = 1_800_000_000;
 

@@ -12,7 +12,7 @@ use super::Failure;
 use super::target::local_url;
 use crate::app::{App, Options};
 use crate::clock;
-use crate::config::{Auth, Config, Key, LOCAL_USER, Secret};
+use crate::config::{Auth, Config, Key, LOCAL_USER, Secret, StorePlace};
 use crate::ids::UserId;
 use crate::limits::STARTUP_DEADLINE;
 use crate::server::{Drained, Shutdown};
@@ -54,6 +54,8 @@ pub(super) async fn start_in_process(mut config: Config) -> Result<InProcess, Fa
     };
     config.auth = Some(Auth { keys: vec![only] });
     "127.0.0.1:0".clone_into(&mut config.server.listen);
+    // The store of the configuration belongs to the Toolgate that serves it.
+    config.server.store = StorePlace::Memory;
     let app = App::start(&config, Options::of_this_process())
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;

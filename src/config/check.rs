@@ -14,7 +14,9 @@ use url::Url;
 use super::load::Disabled;
 use super::problem::{Places, Problem};
 use super::raw::{Raw, RawLimits, RawLog, RawServer, RawTools};
-use super::{Config, Gateway, Limits, Log, LogFormat, Names, Prefix, Server, Telemetry, Tools, Transport};
+use super::{
+    Config, Gateway, Limits, Log, LogFormat, Names, Prefix, Server, StorePlace, Telemetry, Tools, Transport,
+};
 use crate::limits;
 
 /// Checks one configuration.
@@ -99,7 +101,23 @@ impl<'a> Checker<'a> {
             allowed_origins: self.origins(&raw.allowed_origins),
             allowed_hosts: self.hosts(&raw.allowed_hosts),
             drain_timeout: Duration::from_millis(raw.drain_timeout_ms),
+            store: self.store(&raw.store)?,
         })
+    }
+
+    fn store(&mut self, place: &str) -> Option<StorePlace> {
+        if place == "memory" {
+            return Some(StorePlace::Memory);
+        }
+        match place.strip_prefix("sqlite://") {
+            Some(path) if !path.is_empty() && !path.contains(['?', '#']) => {
+                Some(StorePlace::File(path.into()))
+            }
+            _ => {
+                self.problem("server.store", "must be `sqlite://PATH` or `memory`");
+                None
+            }
+        }
     }
 
     fn tools(&mut self, raw: &RawTools) -> Tools {

@@ -41,6 +41,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     };
     let restart = [
         ("server.listen", old.server.listen != new.server.listen),
+        ("server.store", old.server.store != new.server.store),
         (
             "server.public_url",
             old.server.public_url != new.server.public_url,

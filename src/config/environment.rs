@@ -25,6 +25,7 @@ enum Form {
 const VARIABLES: &[(&str, &[&str], Form)] = &[
     ("TOOLGATE_LISTEN", &["server", "listen"], Form::Text),
     ("TOOLGATE_PUBLIC_URL", &["server", "public_url"], Form::Text),
+    ("TOOLGATE_STORE", &["server", "store"], Form::Text),
     (
         "TOOLGATE_ALLOWED_ORIGINS",
         &["server", "allowed_origins"],

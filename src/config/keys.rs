@@ -144,6 +144,7 @@ pub const KEYS: &[Key] = &[
     key("server.allowed_origins", Kind::Texts, WhenAbsent::Text("[]"), "`Origin` values that web pages may send, beside loopback and `public_url`. Environment: `TOOLGATE_ALLOWED_ORIGINS` (comma-separated)."),
     key("server.allowed_hosts", Kind::Texts, WhenAbsent::Text("[]"), "`Host` values that are served, beside loopback, the listen address and `public_url`; `*` admits any. Environment: `TOOLGATE_ALLOWED_HOSTS` (comma-separated)."),
     duration("server.drain_timeout_ms", (0, HOUR_MS), limits::DRAIN_TIMEOUT, "How long calls in flight may go on after SIGTERM. Environment: `TOOLGATE_DRAIN_TIMEOUT_MS`."),
+    key("server.store", Kind::Text, WhenAbsent::Text("sqlite://data/toolgate.db"), "Where sessions, names, connections and records are kept: `sqlite://PATH`, made with its folder when it is not there, or `memory`, gone with the process. Beside the database stand its keys (`PATH.keys`), which a backup needs too. Environment: `TOOLGATE_STORE`."),
 
     key("auth.keys[].user", Kind::Text, WhenAbsent::Absent, "Whom the key stands for. Required."),
     key("auth.keys[].key", Kind::Text, WhenAbsent::Absent, "The key itself, best as `${VAR}` or `${file:…}`. Either this or `key_sha256`. Environment: `TOOLGATE_KEY` adds one key of user `local`."),

@@ -30,6 +30,7 @@ pub(super) struct RawServer {
     pub(super) allowed_origins: Vec<String>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) drain_timeout_ms: u64,
+    pub(super) store: String,
 }
 
 impl Default for RawServer {
@@ -40,6 +41,7 @@ impl Default for RawServer {
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             drain_timeout_ms: ms(limits::DRAIN_TIMEOUT),
+            store: super::STORE.to_owned(),
         }
     }
 }

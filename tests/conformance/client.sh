@@ -3,6 +3,8 @@
 # expects a client. Every scored scenario that is not about authorization must pass.
 #   client.sh [2025-11-25|2026-07-28 …]
 set -uo pipefail
+# Nothing of one run reaches the next.
+export TOOLGATE_STORE=memory
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)

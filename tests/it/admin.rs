@@ -86,6 +86,7 @@ async fn house() -> House {
         r#"
         [server]
         listen = "127.0.0.1:0"
+        store = "memory"
         [auth]
         keys = [
           {{ user = "alice", key = "alice-key-0123456789" }},

@@ -26,7 +26,7 @@ fn configuration(fake: &Fake) -> Config {
     let file = File {
         name: "gateways.toml".to_owned(),
         text: format!(
-            "[server]\nlisten = '127.0.0.1:0'\n[auth]\nkeys = [\n\
+            "[server]\nlisten = '127.0.0.1:0'\nstore = 'memory'\n[auth]\nkeys = [\n\
              {{ user = 'alice', key = '{ALICE}' }},\n{{ user = 'bob', key = '{BOB}' }},\n\
              {{ user = 'default', key = '{NOBODY}' }},\n]\n\
              [gateways.composio]\nkind = 'composio'\napi_key = '{KEY}'\nbase_url = '{}'\n\

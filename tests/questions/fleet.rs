@@ -143,7 +143,8 @@ impl Fleet {
             .arg("serve")
             .arg("--config")
             .arg(&config)
-            .args(["--listen", "127.0.0.1:0"]);
+            .args(["--listen", "127.0.0.1:0"])
+            .env("TOOLGATE_STORE", "memory");
         let started = Self {
             toolgate: Process::start(&mut command),
             _upstreams: upstreams,

@@ -110,6 +110,7 @@ fn serve(config: &Path, environment: &[(&str, &str)]) -> (Process, String) {
     }
     command
         .env("REAL_TEST_SECRET", SECRET)
+        .env("TOOLGATE_STORE", "memory")
         .envs(environment.iter().copied());
     let mut process = Process::start("toolgate", &mut command);
     let url = process.until("listening", START, |p| {

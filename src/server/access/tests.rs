@@ -10,6 +10,7 @@ fn server(listen: &str) -> config::Server {
             "vscode-webview://Panel".to_owned(),
         ],
         allowed_hosts: vec!["toolgate".to_owned(), "inside.example.com:8443".to_owned()],
+        store: config::StorePlace::Memory,
         drain_timeout: crate::limits::DRAIN_TIMEOUT,
     }
 }

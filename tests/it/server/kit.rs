@@ -70,6 +70,7 @@ pub(super) async fn start(wanted: Wanted) -> Running {
         public_url: wanted.public_url.map(|url| url.parse().unwrap()),
         allowed_origins: Vec::new(),
         allowed_hosts: Vec::new(),
+        store: config::StorePlace::Memory,
         drain_timeout: wanted.bounds.drain_timeout,
     };
     let (shutdown, metrics, supervisor) = (Shutdown::new(), Arc::new(Metrics::new()), Supervisor::new());

@@ -1,0 +1,198 @@
+//! What outlives the process, in SQLite (design §5). SQL is written here and nowhere else: an aggregate is one file and
+//! one type, with plain rows going in and out. Secrets and upstream URLs are sealed before they are written.
+//! A killed process loses nothing that was committed; what was written through [`Store::durable`] outlives a power cut.
+//! Never on the way of a call, except for what a memory beside it did not know.
+
+mod error;
+mod keyring;
+mod migrations;
+mod vault;
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+pub use self::error::StoreError;
+use self::keyring::{Keyring, Use};
+use self::vault::Vault;
+use crate::config::StorePlace;
+use crate::limits::{STORE_BUSY_TIMEOUT, STORE_CACHE_KIB, STORE_READERS_MAX, STORE_WAIT_MAX};
+use crate::seal::Sealer;
+
+/// The store. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    reader: SqlitePool,
+    quick: SqlitePool,
+    durable: SqlitePool,
+    vault: Vault,
+    keys: KeySource,
+    /// Held for as long as the process lives.
+    _lock: Option<File>,
+}
+
+/// The keys, not to be printed.
+struct KeySource(Keyring);
+
+impl std::fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Store {
+    /// Opens the store, makes it where there is none, and brings its schema to this release's.
+    ///
+    /// # Errors
+    /// [`StoreError`]: a place that cannot be written, a store that another process has, keys that are not its own, a
+    /// schema of a later release.
+    pub async fn open(place: &StorePlace, now_unix_s: u64) -> Result<Self, StoreError> {
+        match place {
+            StorePlace::Memory => Self::in_memory().await,
+            StorePlace::File(path) => Self::at(path, now_unix_s).await,
+        }
+    }
+
+    /// Makes a store that is gone with the process.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn in_memory() -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+        // The database lives as long as its one connection.
+        let pool = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(STORE_WAIT_MAX)
+            .connect_with(options)
+            .await?;
+        let pools = [pool.clone(), pool.clone(), pool];
+        Self::migrated(pools, Keyring::passing(), None).await
+    }
+
+    async fn at(path: &Path, now_unix_s: u64) -> Result<Self, StoreError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|source| place_error(folder, source))?;
+        }
+        let lock = lock(path)?;
+        let keys = Keyring::of_file(&beside(path, ".keys"), now_unix_s)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(STORE_BUSY_TIMEOUT)
+            .pragma("cache_size", format!("-{STORE_CACHE_KIB}"));
+        let pool = |synchronous, connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(STORE_WAIT_MAX)
+                .connect_lazy_with(options.clone().synchronous(synchronous))
+        };
+        let pools = [
+            pool(SqliteSynchronous::Normal, STORE_READERS_MAX),
+            pool(SqliteSynchronous::Normal, 1),
+            pool(SqliteSynchronous::Full, 1),
+        ];
+        Self::migrated(pools, keys, Some(lock)).await
+    }
+
+    async fn migrated(pools: [SqlitePool; 3], keys: Keyring, lock: Option<File>) -> Result<Self, StoreError> {
+        let [reader, quick, durable] = pools;
+        migrations::migrator().run(&durable).await?;
+        let store = Self(Arc::new(Parts {
+            reader,
+            quick,
+            durable,
+            vault: Vault::new(keys.sealer(Use::Columns)),
+            keys: KeySource(keys),
+            _lock: lock,
+        }));
+        let resealed = store.vault().reseal(&store).await?;
+        if resealed > 0 {
+            tracing::info!(
+                store.rows = resealed,
+                "stored secrets were sealed with the newest key"
+            );
+        }
+        Ok(store)
+    }
+
+    /// Returns a sealer for what clients hold and hand back: it opens what the process before this one sealed.
+    #[must_use]
+    pub fn sealer(&self) -> Sealer {
+        self.0.keys.0.sealer(Use::Clients)
+    }
+
+    /// Writes what is left and closes every connection.
+    pub async fn close(&self) {
+        self.0.reader.close().await;
+        self.0.quick.close().await;
+        self.0.durable.close().await;
+    }
+
+    /// For reading.
+    fn reader(&self) -> &SqlitePool {
+        &self.0.reader
+    }
+
+    /// For rows that must survive the process.
+    #[expect(dead_code, reason = "its aggregates come next")]
+    fn quick(&self) -> &SqlitePool {
+        &self.0.quick
+    }
+
+    /// For rows that must survive the machine, because something elsewhere would be orphaned without them.
+    fn durable(&self) -> &SqlitePool {
+        &self.0.durable
+    }
+
+    /// Seals and opens secrets.
+    fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+}
+
+/// One process a store: what two remember of the same sessions would not be the same.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let lock_path = beside(path, ".lock");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(|source| place_error(&lock_path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(place_error(&lock_path, source)),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(suffix);
+    PathBuf::from(beside)
+}
+
+fn place_error(path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::Place {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,23 @@
+//! The schema, step by step, forward only. A step that was released never changes: its checksum is kept in the
+//! database, and one that differs is refused at start.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+/// Every step: number, what it brings, its statements.
+const STEPS: &[(i64, &str, &str)] = &[(
+    1,
+    "sessions and names",
+    include_str!("../../migrations/0001_sessions_and_names.sql"),
+)];
+
+/// Returns what brings a database of any earlier release to this one's schema.
+pub(super) fn migrator() -> Migrator {
+    let step = |(number, what, sql): &(i64, &'static str, &'static str)| {
+        let sql = AssertSqlSafe(*sql).into_sql_str();
+        Migration::new(*number, Cow::Borrowed(what), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(STEPS.iter().map(step).collect())
+}
