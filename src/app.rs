@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::{self, Config, Sources};
 use crate::identity::{Identity, KeyToolsError};
 use crate::inbound::{self, McpService};
+use crate::integrations::Projects;
 use crate::policy::{Policy, Rules, RulesError};
 use crate::proxy::Proxy;
 use crate::server::{
@@ -105,6 +106,7 @@ struct Parts {
     policy: Arc<Policy>,
     identity: Arc<Identity>,
     access: Arc<Access>,
+    projects: Arc<Projects>,
     gateways: Arc<Gateways>,
     metrics: Arc<Metrics>,
     store: Store,
@@ -131,7 +133,14 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let catalog = Arc::new(Catalog::new(Naming::of(config)));
         let policy = Arc::new(Policy::new(catalog.clone(), Rules::of(config)?));
-        let make = factory::factory(&config.limits, options.guard, options.environment, &supervisor);
+        let projects = Arc::new(Projects::new(&config.gateways));
+        let make = factory::factory(
+            &config.limits,
+            options.guard,
+            options.environment,
+            projects.clone(),
+            &supervisor,
+        );
         let gateways = Arc::new(Gateways::new(
             make,
             catalog.clone(),
@@ -144,6 +153,7 @@ impl App {
             generation: Arc::new(AtomicU64::new(1)),
             catalog,
             policy,
+            projects,
             gateways,
             metrics,
             store,

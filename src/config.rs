@@ -4,6 +4,7 @@
 //! environment. Secrets are never printed, not in errors either.
 
 mod check;
+mod composio;
 mod diff;
 mod environment;
 mod expand;
@@ -18,6 +19,7 @@ mod shown;
 mod sources;
 mod watch;
 
+pub use composio::Composio;
 pub use diff::{Diff, diff};
 pub use environment::{CONFIG_VARIABLE, KEY_VARIABLE};
 pub use expand::ReadFile;
@@ -252,17 +254,8 @@ pub enum Transport {
         /// Which era to speak.
         era: EraChoice,
     },
-    /// Composio: for each user a Tool Router session, whose MCP endpoint is spoken to.
-    Composio {
-        /// Composio's API; sessions live on the same origin.
-        base_url: url::Url,
-        /// The project's key.
-        api_key: Secret,
-        /// Toolkits that a session may use; `None`: all.
-        toolkits: Option<Vec<String>>,
-        /// Which era a session's endpoint is spoken to in.
-        era: EraChoice,
-    },
+    /// Composio.
+    Composio(Box<Composio>),
 }
 
 /// Which era a gateway is spoken to in.

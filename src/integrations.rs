@@ -2,3 +2,6 @@
 //! Below `upstream`, which speaks MCP to what is made here; never calls a tool.
 
 pub mod composio;
+mod projects;
+
+pub use projects::{Project, Projects};

@@ -33,6 +33,8 @@ impl Parts {
         self.identity.replace(new.auth.as_ref())?;
         self.policy.replace(rules);
         self.catalog.configure(Naming::of(new));
+        // Before the gateways, whose links are made with them.
+        self.projects.replace(&new.gateways);
         let applied = self.gateways.apply(&new.gateways);
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         self.metrics.config_generation(generation);

@@ -33,7 +33,7 @@ impl Transport {
             Self::Http { .. } => "http",
             Self::Sse { .. } => "sse",
             Self::Stdio { .. } => "stdio",
-            Self::Composio { .. } => "composio",
+            Self::Composio(_) => "composio",
         }
     }
 
@@ -41,7 +41,8 @@ impl Transport {
     #[must_use]
     pub fn era(&self) -> EraChoice {
         match self {
-            Self::Http { era, .. } | Self::Stdio { era, .. } | Self::Composio { era, .. } => *era,
+            Self::Http { era, .. } | Self::Stdio { era, .. } => *era,
+            Self::Composio(composio) => composio.era,
             Self::Sse { .. } => EraChoice::Legacy,
         }
     }
@@ -52,7 +53,7 @@ impl Transport {
         match self {
             Self::Http { url, .. } | Self::Sse { url, .. } => shown_url(url),
             Self::Stdio { command, .. } => shown_command(command),
-            Self::Composio { base_url, .. } => base_url.origin().ascii_serialization(),
+            Self::Composio(composio) => composio.base_url.origin().ascii_serialization(),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
 use crate::ids::{GatewayId, UserId};
+use crate::integrations::Project;
 use crate::integrations::composio::{ApiError, Composio, LISTING_USER, Session};
 use crate::limits::{COMPOSIO_SESSION_IDLE_MAX, UPSTREAM_SESSION_SWEEP_INTERVAL};
 use crate::protocol::error::{INVALID_PARAMS, RpcError};
@@ -44,11 +45,10 @@ pub(super) struct Held {
 }
 
 struct Shared {
-    api: Composio,
+    project: Arc<Project>,
     /// To the base URL, with the key; a session's link goes over its connections.
     wire: Wire,
     settings: HttpSettings,
-    toolkits: Option<Vec<String>>,
     users: Users,
     changes: Arc<watch::Sender<Announced>>,
     supervisor: Supervisor,
@@ -62,17 +62,15 @@ impl ComposioTransport {
     /// # Errors
     /// [`SettingsError`]: a key that no header carries, TLS that cannot be set up.
     pub(super) fn new(
-        api: Composio,
+        project: Arc<Project>,
         settings: HttpSettings,
-        toolkits: Option<Vec<String>>,
         supervisor: &Supervisor,
     ) -> Result<Self, SettingsError> {
         let wire = Wire::new(settings.url.clone(), &settings.headers, settings.result_bytes_max)?;
         let shared = Arc::new(Shared {
-            api,
+            project,
             wire,
             settings,
-            toolkits,
             users: Users::default(),
             changes: Arc::new(watch::Sender::new(Announced::default())),
             supervisor: supervisor.clone(),
@@ -174,9 +172,9 @@ impl Shared {
     async fn make(&self, slot: &Slot) -> Result<Held, ApiError> {
         let known = slot.known();
         let kept = match &known {
-            Some(id) => match self.api.session(id).await {
+            Some(id) => match self.api().session(id).await {
                 Ok(session) => Some(session),
-                Err(ApiError::NotFound) => None,
+                Err(ApiError::NotFound(_)) => None,
                 Err(error) => return Err(error),
             },
             None => None,
@@ -187,8 +185,8 @@ impl Shared {
             None => {
                 slot.set_known(None);
                 let session = self
-                    .api
-                    .create_session(&slot.user, self.toolkits.as_deref())
+                    .api()
+                    .create_session(&slot.user, self.project.options().toolkits.as_deref())
                     .await?;
                 slot.set_known(Some(session.id.clone()));
                 tracing::info!(gateway.id = %self.gateway(), again = known.is_some(), "a Composio session was made");
@@ -215,7 +213,7 @@ impl Shared {
             held.link.shut_down().await;
         }
         let Some(id) = slot.set_known(None) else { return };
-        if let Err(error) = self.api.delete_session(&id).await {
+        if let Err(error) = self.api().delete_session(&id).await {
             tracing::warn!(gateway.id = %self.gateway(), reason = %error, "a Composio session was not deleted");
         }
     }
@@ -224,6 +222,10 @@ impl Shared {
         stream::iter(slots)
             .for_each_concurrent(ENDS_AT_ONCE, |slot| async move { self.end(&slot).await })
             .await;
+    }
+
+    fn api(&self) -> &Composio {
+        self.project.api()
     }
 
     fn gateway(&self) -> &GatewayId {

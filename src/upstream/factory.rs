@@ -13,7 +13,8 @@ use super::stdio;
 use super::transport::Transport;
 use super::unusable::Unusable;
 use crate::config::{self, EraChoice, Secret};
-use crate::integrations::composio::{Composio, KEY_HEADER};
+use crate::integrations::Projects;
+use crate::integrations::composio::KEY_HEADER;
 use crate::supervisor::Supervisor;
 
 /// What every link is made with.
@@ -21,16 +22,19 @@ struct Links {
     host: Arc<stdio::Host>,
     result_bytes_max: usize,
     question_timeout: Duration,
+    projects: Arc<Projects>,
     supervisor: Supervisor,
 }
 
 /// Returns the factory of real links. `guard` is the toolgate binary, which watches over child processes;
-/// `environment` is ours, of which they get what they may.
+/// `environment` is ours, of which they get what they may. `projects` hold what a gateway of kind `composio` needs, and
+/// know of each before its link is made.
 #[must_use]
 pub fn factory(
     limits: &config::Limits,
     guard: OsString,
     environment: Vec<(OsString, OsString)>,
+    projects: Arc<Projects>,
     supervisor: &Supervisor,
 ) -> Factory {
     let host = Arc::new(stdio::Host::new(
@@ -44,6 +48,7 @@ pub fn factory(
         host,
         result_bytes_max: limits.upstream_result_bytes_max,
         question_timeout: limits.question_timeout,
+        projects,
         supervisor: supervisor.clone(),
     };
     Box::new(move |gateway| links.link(gateway))
@@ -63,15 +68,9 @@ impl Links {
                 Some(link) => link,
                 None => Arc::new(Unusable::new(&gateway.name, &"it is no stdio gateway")),
             },
-            config::Transport::Composio {
-                base_url,
-                api_key,
-                toolkits,
-                era,
-            } => {
-                let headers = [(KEY_HEADER.to_owned(), api_key.clone())];
-                let settings = self.settings(gateway, base_url, &headers, *era);
-                self.composio(settings, api_key, toolkits.clone())
+            config::Transport::Composio(options) => {
+                let headers = [(KEY_HEADER.to_owned(), options.api_key.clone())];
+                self.composio(self.settings(gateway, &options.base_url, &headers, options.era))
             }
         }
     }
@@ -94,18 +93,14 @@ impl Links {
         }
     }
 
-    fn composio(
-        &self,
-        settings: HttpSettings,
-        api_key: &Secret,
-        toolkits: Option<Vec<String>>,
-    ) -> Arc<dyn Transport> {
+    fn composio(&self, settings: HttpSettings) -> Arc<dyn Transport> {
         let name = settings.gateway.clone();
-        let api = match Composio::new(&settings.url, api_key) {
-            Ok(api) => api,
-            Err(error) => return Arc::new(Unusable::new(&name, &error)),
+        let project = match self.projects.get(&name) {
+            Some(Ok(project)) => project,
+            Some(Err(error)) => return Arc::new(Unusable::new(&name, &error)),
+            None => return Arc::new(Unusable::new(&name, &"its Composio project is not known")),
         };
-        match ComposioTransport::new(api, settings, toolkits, &self.supervisor) {
+        match ComposioTransport::new(project, settings, &self.supervisor) {
             Ok(link) => Arc::new(link),
             Err(error) => Arc::new(Unusable::new(&name, &error)),
         }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{Checker, net};
 use crate::config::raw::RawGateway;
-use crate::config::{COMPOSIO_BASE_URL, EraChoice, Secret, Transport};
+use crate::config::{COMPOSIO_BASE_URL, Composio, EraChoice, Secret, Transport};
 use crate::limits;
 
 impl Checker<'_> {
@@ -37,7 +37,7 @@ impl Checker<'_> {
         let base_url = self.base_url(path, raw);
         let api_key = self.api_key(path, raw);
         self.toolkits(path, raw);
-        Some(Transport::Composio {
+        Some(Transport::Composio(Box::new(Composio {
             base_url: base_url?,
             api_key: api_key?,
             toolkits: raw.toolkits.clone(),
@@ -47,7 +47,7 @@ impl Checker<'_> {
                 // What its endpoint answers to a probe is not known; every server of its kind takes a handshake.
                 _ => EraChoice::Legacy,
             },
-        })
+        })))
     }
 
     fn base_url(&mut self, path: &str, raw: &RawGateway) -> Option<Url> {

@@ -49,8 +49,11 @@ pub enum ApiError {
         said: String,
     },
     /// 404 or 410.
-    #[error("Composio does not know the session")]
-    NotFound,
+    #[error("Composio does not know the {0}")]
+    NotFound(
+        /// What was asked about, such as `session`.
+        &'static str,
+    ),
     /// 429: nothing was processed.
     #[error("Composio's rate limit is reached (HTTP 429{said})")]
     RateLimited {
@@ -79,6 +82,12 @@ pub enum ApiError {
     /// A success that cannot be used.
     #[error("Composio's API gave a session that cannot be used: {0}; is `base_url` Composio's API?")]
     NotASession(&'static str),
+    /// A success that cannot be read.
+    #[error("what Composio's API answered describes no {0}; is `base_url` Composio's API?")]
+    Unread(
+        /// What it should have been.
+        &'static str,
+    ),
 }
 
 /// The body of an error. Live ones lack fields that the specification requires, and write some otherwise.
@@ -104,7 +113,7 @@ impl ApiError {
         status: StatusCode,
         headers: &HeaderMap,
         body: &[u8],
-        about_session: bool,
+        about: Option<&'static str>,
         secrets: &[&str],
     ) -> Self {
         let said = said(body, secrets);
@@ -115,8 +124,12 @@ impl ApiError {
                 said,
                 retry_after: retry_after(headers),
             },
-            StatusCode::NOT_FOUND | StatusCode::GONE if about_session => Self::NotFound,
-            status => Self::Status { status, said },
+            status => match about {
+                Some(noun) if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                    Self::NotFound(noun)
+                }
+                _ => Self::Status { status, said },
+            },
         }
     }
 

@@ -1,7 +1,10 @@
 //! Each user's session: made once, used by nobody else, made again when it was deleted, deleted at the end.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::json;
+use toolgate::integrations::Projects;
 use toolgate::supervisor::Supervisor;
 use toolgate::upstream::factory::factory;
 
@@ -121,7 +124,14 @@ async fn the_session_that_lists_is_made_again_as_well() {
     let fake = Fake::start().await;
     let config = configuration(&fake);
     let supervisor = Supervisor::new();
-    let make = factory(&config.limits, "no-guard".into(), Vec::new(), &supervisor);
+    let projects = Arc::new(Projects::new(&config.gateways));
+    let make = factory(
+        &config.limits,
+        "no-guard".into(),
+        Vec::new(),
+        projects,
+        &supervisor,
+    );
     let link = make(&config.gateways[0]);
     for made in 1..=2 {
         assert_eq!(link.list().await.unwrap().tools.len(), 6);

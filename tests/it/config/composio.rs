@@ -10,18 +10,19 @@ use super::{good, load, problems, problems_with};
 fn gateways(text: &str, env: &[(&str, &str)]) -> Vec<(String, String, String)> {
     let config = load(text, env).unwrap_or_else(|errors| panic!("{errors}")).config;
     let of = |gateway: &toolgate::config::Gateway| {
-        let Transport::Composio {
-            base_url, api_key, ..
-        } = &gateway.transport
-        else {
+        let Transport::Composio(composio) = &gateway.transport else {
             return (
                 gateway.name.to_string(),
                 gateway.transport.target(),
                 String::new(),
             );
         };
-        let base_url = base_url.as_str().to_owned();
-        (gateway.name.to_string(), base_url, api_key.expose().to_owned())
+        let base_url = composio.base_url.as_str().to_owned();
+        (
+            gateway.name.to_string(),
+            base_url,
+            composio.api_key.expose().to_owned(),
+        )
     };
     config.gateways.iter().map(of).collect()
 }
@@ -38,21 +39,18 @@ fn every_key_of_a_composio_gateway_reaches_the_configuration() {
                 toolkits = ['gmail', 'github']\nera = 'auto'\ntimeout_ms = 300_000\n";
     let loaded = good(text);
     let gateway = &loaded.config.gateways[0];
-    let Transport::Composio {
-        base_url,
-        api_key,
-        toolkits,
-        era,
-    } = &gateway.transport
-    else {
+    let Transport::Composio(composio) = &gateway.transport else {
         panic!("composio")
     };
     assert_eq!(
-        (base_url.as_str(), api_key.expose()),
+        (composio.base_url.as_str(), composio.api_key.expose()),
         ("http://127.0.0.1:9/", "ak_s3cret")
     );
-    assert_eq!(toolkits.as_deref().unwrap(), ["gmail", "github"]);
-    assert_eq!((*era, gateway.timeout), (EraChoice::Auto, Duration::from_mins(5)));
+    assert_eq!(composio.toolkits.as_deref().unwrap(), ["gmail", "github"]);
+    assert_eq!(
+        (composio.era, gateway.timeout),
+        (EraChoice::Auto, Duration::from_mins(5))
+    );
     let shown = (gateway.transport.name(), gateway.transport.target());
     assert_eq!(shown, ("composio", "http://127.0.0.1:9".to_owned()));
     assert!(!format!("{loaded:?}").contains("s3cret"));
@@ -62,17 +60,11 @@ fn every_key_of_a_composio_gateway_reaches_the_configuration() {
 fn what_is_not_written_is_composios_own_api_a_handshake_and_time_for_tools_that_block() {
     let text = "[gateways.apps]\nkind = 'composio'\napi_key = 'ak_1'\n";
     let gateway = &good(text).config.gateways[0];
-    let Transport::Composio {
-        base_url,
-        toolkits,
-        era,
-        ..
-    } = &gateway.transport
-    else {
+    let Transport::Composio(composio) = &gateway.transport else {
         panic!("composio")
     };
     assert_eq!(
-        (base_url.as_str(), toolkits, *era),
+        (composio.base_url.as_str(), &composio.toolkits, composio.era),
         (OFFICIAL, &None, EraChoice::Legacy)
     );
     assert!(gateway.timeout > Duration::from_secs(200));
