@@ -274,6 +274,35 @@ pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one waits for a connection to the store.
 pub const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// A connect flow: as long as Composio's own links are good.
+pub const CONNECT_STATE_AGE_MAX: Duration = Duration::from_mins(10);
+/// Connect flows of one user and toolkit that nobody has come back from: each has an account of its own at Composio.
+pub const CONNECT_FLOWS_OPEN_MAX: u64 = 5;
+/// A link that was made for a call before is told again when it is good for this much longer.
+pub const CONNECT_LINK_LEFT_MIN: Duration = Duration::from_mins(3);
+/// A browser that came back waits this long for Composio to say what came of it.
+pub const CONNECT_SETTLE_WAIT: Duration = Duration::from_secs(5);
+/// A call that sent its user to connect something waits this long for it once the user said yes.
+pub const CONNECT_CALL_WAIT: Duration = Duration::from_mins(2);
+/// How often an account that is being connected is looked at; each look is one request.
+pub const CONNECT_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// An id of an account, auth config or server of Composio: it goes into paths.
+pub const COMPOSIO_ID_BYTES_MAX: usize = 128;
+/// The slug of a toolkit.
+pub const TOOLKIT_BYTES_MAX: usize = 64;
+/// A user's own name for an account.
+pub const ACCOUNT_ALIAS_BYTES_MAX: usize = 100;
+/// What Composio says of why a connection stands as it does.
+pub const CONNECTION_REASON_CHARS_MAX: usize = 240;
+/// A webhook, which comes without a key.
+pub const WEBHOOK_BODY_BYTES_MAX: usize = MIB;
+/// A webhook's time may differ from ours by this much.
+pub const WEBHOOK_AGE_MAX: Duration = Duration::from_mins(5);
+/// A webhook's id, and its signatures together.
+pub const WEBHOOK_HEADER_BYTES_MAX: usize = 1024;
+/// Ids of webhooks are kept this long: senders try again for hours.
+pub const WEBHOOK_ID_AGE_MAX: Duration = Duration::from_hours(72);
+
 /// A key as a client presents it.
 pub const KEY_BYTES_MAX: usize = 1024;
 /// A user id that `X-User-Id` names.
@@ -357,4 +386,9 @@ const _: () = assert!(
 const _: () = assert!(
     SESSION_AGE_MAX.as_secs() < (SEAL_KEYS_MAX as u64 - 1) * STORE_KEY_AGE_MAX.as_secs(),
     "what clients hold opens for as long as it is good"
+);
+const _: () = assert!(
+    CONNECT_LINK_LEFT_MIN.as_secs() < CONNECT_STATE_AGE_MAX.as_secs()
+        && CONNECT_CALL_WAIT.as_secs() < CONNECT_LINK_LEFT_MIN.as_secs(),
+    "a call waits for a link that is good for as long"
 );

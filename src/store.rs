@@ -3,10 +3,13 @@
 //! A killed process loses nothing that was committed; what was written through [`Store::durable`] outlives a power cut.
 //! Never on the way of a call, except for what a memory beside it did not know.
 
+pub mod connect_states;
+pub mod connections;
 mod error;
 mod keyring;
 mod migrations;
 mod vault;
+pub mod webhook_ids;
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -148,7 +151,6 @@ impl Store {
     }
 
     /// For rows that must survive the process.
-    #[expect(dead_code, reason = "its aggregates come next")]
     fn quick(&self) -> &SqlitePool {
         &self.0.quick
     }

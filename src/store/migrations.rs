@@ -7,11 +7,18 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Every step: number, what it brings, its statements.
-const STEPS: &[(i64, &str, &str)] = &[(
-    1,
-    "sessions and names",
-    include_str!("../../migrations/0001_sessions_and_names.sql"),
-)];
+const STEPS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "sessions and names",
+        include_str!("../../migrations/0001_sessions_and_names.sql"),
+    ),
+    (
+        4,
+        "connections",
+        include_str!("../../migrations/0004_connections.sql"),
+    ),
+];
 
 /// Returns what brings a database of any earlier release to this one's schema.
 pub(super) fn migrator() -> Migrator {

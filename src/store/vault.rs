@@ -21,7 +21,12 @@ pub(super) struct Sealed {
 }
 
 /// Every sealed column.
-pub(super) const SEALED: &[Sealed] = &[];
+pub(super) const SEALED: &[Sealed] = &[Sealed {
+    table: "connect_states",
+    column: "auth_url",
+    place: "connect_states.auth_url",
+    owner: "user_id",
+}];
 
 /// Rows of one column that are sealed anew in one transaction.
 const RESEAL_ROWS: i64 = 500;
