@@ -1,5 +1,6 @@
 //! The composition root: builds the house bottom-up, owns its start, its reloads and its stop.
 
+mod names;
 mod reload;
 
 use std::ffi::OsString;
@@ -131,7 +132,9 @@ impl App {
         let supervisor = Supervisor::new();
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new());
-        let catalog = Arc::new(Catalog::new(Naming::of(config)));
+        let kept = store.name_claims().load().await?;
+        let catalog = Arc::new(Catalog::with_names(Naming::of(config), kept));
+        supervisor.spawn("names", names::keep(store.clone(), catalog.clone()));
         let policy = Arc::new(Policy::new(catalog.clone(), Rules::of(config)?));
         let projects = Arc::new(Projects::new(&config.gateways));
         let make = factory::factory(
@@ -220,6 +223,7 @@ impl Parts {
             limits: config.limits.clone(),
         });
         let mcp = McpService::new(inbound::Parts {
+            kept: self.store.client_sessions(&self.supervisor),
             proxy,
             catalog: self.catalog.clone(),
             sealer,

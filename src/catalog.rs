@@ -18,6 +18,7 @@ use self::naming::Claims;
 pub use self::naming::{Naming, Unnamed};
 use self::snapshot::{Builder, Snapshot};
 use crate::ids::GatewayId;
+use crate::store::NameClaim;
 
 /// Counts the changes of each list, so that clients can be told which one to ask for again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,7 @@ pub struct Changes {
 pub struct Catalog {
     current: ArcSwap<Snapshot>,
     changes: watch::Sender<Changes>,
+    claims: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
@@ -66,11 +68,34 @@ impl Catalog {
         Self {
             current: ArcSwap::from_pointee(Snapshot::default()),
             changes: watch::Sender::new(Changes::default()),
+            claims: watch::Sender::new(0),
             state: Mutex::new(State {
                 naming,
                 ..State::default()
             }),
         }
+    }
+
+    /// Makes a catalog that goes on with the names that an earlier process gave.
+    #[must_use]
+    pub fn with_names(naming: Naming, kept: Vec<NameClaim>) -> Self {
+        let claims = Claims::restored(&naming, kept);
+        let catalog = Self::new(naming);
+        catalog.state().claims = claims;
+        catalog
+    }
+
+    /// Returns the names that are given, to be kept for the next process.
+    #[must_use]
+    pub fn names(&self) -> Vec<NameClaim> {
+        let state = self.state();
+        state.claims.kept(&state.naming)
+    }
+
+    /// Tells when names are given or given up.
+    #[must_use]
+    pub fn names_changed(&self) -> watch::Receiver<u64> {
+        self.claims.subscribe()
     }
 
     /// Returns what is offered now. Never waits.
@@ -170,6 +195,9 @@ impl Catalog {
             }
             settled &= known.is_some_and(|known| known.looked);
         }
+        let version = claims.version();
+        self.claims
+            .send_if_modified(|told| std::mem::replace(told, version) != version);
         let new = builder.build();
         let changed = |kind| u64::from(!new.same_list(&old, kind));
         let announced = std::mem::take(announced);

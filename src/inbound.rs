@@ -9,6 +9,7 @@ mod era;
 mod exchange;
 mod fault;
 mod input_required;
+mod kept;
 mod legacy;
 mod listen;
 mod lists;
@@ -53,6 +54,7 @@ use crate::protocol::headers::LAST_EVENT_ID;
 use crate::protocol::message::{Message, MessageError};
 use crate::proxy::{Places, Proxy};
 use crate::seal::Sealer;
+use crate::store::ClientSessions;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 use crate::web::read_body;
@@ -64,6 +66,8 @@ pub struct Parts {
     pub proxy: Arc<Proxy>,
     /// Tells of changed lists.
     pub catalog: Arc<Catalog>,
+    /// Keeps sessions over a restart.
+    pub kept: ClientSessions,
     /// Seals what clients hold.
     pub sealer: Arc<Sealer>,
     /// Counts.
@@ -124,6 +128,10 @@ impl McpService {
             .parts
             .supervisor
             .spawn("session sweeper", sessions::sweep(weak));
+        endpoint
+            .parts
+            .supervisor
+            .spawn("kept session sweeper", kept::sweep(endpoint.parts.clone()));
         Self(endpoint)
     }
 }
@@ -160,8 +168,8 @@ impl Endpoint {
         };
         match head.method {
             HttpMethod::POST => self.post(sent, body).await,
-            HttpMethod::GET => self.get(&sent),
-            HttpMethod::DELETE => self.delete(&sent),
+            HttpMethod::GET => self.get(&sent).await,
+            HttpMethod::DELETE => self.delete(&sent).await,
             _ => not_allowed("GET, POST, DELETE"),
         }
     }
@@ -192,14 +200,14 @@ impl Endpoint {
     }
 
     /// Opens the stream for what belongs to no request (legacy; 2025-11-25, "Listening for Messages").
-    fn get(self: Arc<Self>, sent: &Sent) -> Response<Body> {
+    async fn get(self: Arc<Self>, sent: &Sent) -> Response<Body> {
         if era::of_headers(&sent.headers) == Spoken::Modern {
             return not_allowed("POST");
         }
         if !names(&sent.headers, "text/event-stream") {
             return reply::empty(StatusCode::NOT_ACCEPTABLE);
         }
-        match self.session_of(sent) {
+        match self.session_of(sent).await {
             Ok(Some(session)) => {
                 resumed(&session, sent).unwrap_or_else(|| notices::stream(&self.parts, session))
             }
@@ -213,11 +221,11 @@ impl Endpoint {
     }
 
     /// Ends a session (legacy; 2025-11-25, "Session Management").
-    fn delete(self: Arc<Self>, sent: &Sent) -> Response<Body> {
+    async fn delete(self: Arc<Self>, sent: &Sent) -> Response<Body> {
         if era::of_headers(&sent.headers) == Spoken::Modern {
             return not_allowed("POST");
         }
-        match self.session_of(sent) {
+        match self.session_of(sent).await {
             Ok(Some(session)) => {
                 self.sessions.end(&session.id);
                 reply::empty(StatusCode::NO_CONTENT)

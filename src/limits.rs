@@ -271,6 +271,14 @@ pub const STORE_READERS_MAX: u32 = 2;
 pub const STORE_CACHE_KIB: u32 = 512;
 /// How long a writer of the store waits for another one.
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Changes of sessions that wait to be written: a burst of clients that come or go.
+pub const SESSION_WRITES_MAX: usize = 4 * 1024;
+/// Changes of sessions that are written in one go.
+pub const SESSION_WRITES_TOGETHER_MAX: usize = 256;
+/// How often sessions that nobody will ask for again are dropped from the store.
+pub const KEPT_SESSIONS_SWEEP_INTERVAL: Duration = Duration::from_mins(10);
+/// How long a resource that a client watched before a restart is looked for again: its gateway may still be starting.
+pub const WATCH_AGAIN_MAX: Duration = Duration::from_mins(1);
 /// How long one waits for a connection to the store.
 pub const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 

@@ -3,11 +3,13 @@
 //! A killed process loses nothing that was committed; what was written through [`Store::durable`] outlives a power cut.
 //! Never on the way of a call, except for what a memory beside it did not know.
 
+mod client_sessions;
 pub mod connect_states;
 pub mod connections;
 mod error;
 mod keyring;
 mod migrations;
+mod name_claims;
 mod vault;
 pub mod webhook_ids;
 
@@ -19,12 +21,15 @@ use std::sync::Arc;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+pub use self::client_sessions::{Changing, ClientSessions, KeptSession};
 pub use self::error::StoreError;
 use self::keyring::{Keyring, Use};
+pub use self::name_claims::{NameClaim, NameClaims};
 use self::vault::Vault;
 use crate::config::StorePlace;
 use crate::limits::{STORE_BUSY_TIMEOUT, STORE_CACHE_KIB, STORE_READERS_MAX, STORE_WAIT_MAX};
 use crate::seal::Sealer;
+use crate::supervisor::Supervisor;
 
 /// The store. Clones share it.
 #[derive(Clone, Debug)]
@@ -37,8 +42,8 @@ struct Parts {
     durable: SqlitePool,
     vault: Vault,
     keys: KeySource,
-    /// Held for as long as the process lives.
-    _lock: Option<File>,
+    /// Held for as long as the process lives; a store in memory needs none.
+    lock: Option<File>,
 }
 
 /// The keys, not to be printed.
@@ -120,7 +125,7 @@ impl Store {
             durable,
             vault: Vault::new(keys.sealer(Use::Columns)),
             keys: KeySource(keys),
-            _lock: lock,
+            lock,
         }));
         let resealed = store.vault().reseal(&store).await?;
         if resealed > 0 {
@@ -136,6 +141,15 @@ impl Store {
     #[must_use]
     pub fn sealer(&self) -> Sealer {
         self.0.keys.0.sealer(Use::Clients)
+    }
+
+    /// Starts the writer of clients' sessions; call it once. A store in memory keeps none: they end with the process.
+    #[must_use]
+    pub fn client_sessions(&self, supervisor: &Supervisor) -> ClientSessions {
+        if self.0.lock.is_none() {
+            return ClientSessions::forgetful();
+        }
+        ClientSessions::start(self, supervisor)
     }
 
     /// Writes what is left and closes every connection.

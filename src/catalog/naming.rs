@@ -10,6 +10,7 @@ use super::listing::{Kind, Listing};
 use crate::config::{Config, Names, Prefix};
 use crate::ids::GatewayId;
 use crate::limits::{LIST_ITEMS_PER_GATEWAY_MAX, PORTABLE_NAME_BYTES_MAX};
+use crate::store::NameClaim;
 
 /// Stands between a gateway's name and its tool's.
 const SEPARATOR: &str = "__";
@@ -88,6 +89,21 @@ impl Naming {
             reserved: HashMap::new(),
         };
         naming.with_reserved()
+    }
+
+    /// Says under which rules an owner's name is given now, to be compared after a restart.
+    fn rules_for(&self, owner: &Owner) -> String {
+        let given = self
+            .rename
+            .get(&owner.gateway)
+            .and_then(|names| names.get(&*owner.own));
+        let prefix = self.prefix_of.get(&owner.gateway);
+        let (prefix, given) = if is_uri(owner.kind) {
+            (None, None)
+        } else {
+            (prefix, given)
+        };
+        format!("{:?} {:?} {prefix:?} {given:?}", self.prefix, self.names)
     }
 
     /// Tells whether what stands in the configuration for one owner's name is the same.
@@ -198,9 +214,55 @@ pub(super) struct Claims {
     by_name: HashMap<(Kind, Arc<str>), Owner>,
     /// Who was first to list an own name.
     own_names: HashMap<(Kind, Arc<str>), Owner>,
+    /// Counts changes.
+    version: u64,
 }
 
 impl Claims {
+    /// Takes up the claims of an earlier process, but for those of gateways that are gone and those that were given
+    /// under other rules.
+    pub(super) fn restored(naming: &Naming, kept: Vec<NameClaim>) -> Self {
+        let mut claims = Self::default();
+        for claim in kept {
+            let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.list_key() == claim.kind) else {
+                continue;
+            };
+            let owner = Owner {
+                kind,
+                gateway: GatewayId::new(&claim.gateway),
+                own: claim.own.into(),
+            };
+            if !naming.order.contains(&owner.gateway) || naming.rules_for(&owner) != claim.rules {
+                continue;
+            }
+            if claim.own_first {
+                claims.own_names.insert((kind, owner.own.clone()), owner.clone());
+            }
+            let name: Arc<str> = claim.exposed.into();
+            claims.by_name.insert((kind, name.clone()), owner.clone());
+            claims.by_owner.insert(owner, name);
+        }
+        claims
+    }
+
+    /// Returns every claim as it can be kept.
+    pub(super) fn kept(&self, naming: &Naming) -> Vec<NameClaim> {
+        let claims = self.by_owner.iter().map(|(owner, name)| NameClaim {
+            kind: owner.kind.list_key().to_owned(),
+            exposed: name.to_string(),
+            gateway: owner.gateway.to_string(),
+            own: owner.own.to_string(),
+            own_first: self.own_names.get(&(owner.kind, owner.own.clone())) == Some(owner),
+            rules: naming.rules_for(owner),
+        });
+        claims.collect()
+    }
+
+    /// Returns a number that changes with the claims.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Returns the name that something has, or gives it one; new names only once `settled`.
     pub(super) fn give(
         &mut self,
@@ -231,6 +293,7 @@ impl Claims {
                     .entry((kind, own.clone()))
                     .or_insert_with(|| owner.clone());
                 self.by_owner.insert(owner, name.clone());
+                self.version += 1;
                 return Ok(name);
             }
         }
@@ -257,7 +320,10 @@ impl Claims {
         if (old.prefix, old.names) == (new.prefix, new.names) {
             self.keep(|owner| old.same_for(new, owner));
         } else {
-            *self = Self::default();
+            *self = Self {
+                version: self.version + 1,
+                ..Self::default()
+            };
         }
     }
 
@@ -282,6 +348,7 @@ impl Claims {
     }
 
     fn keep(&mut self, keep: impl Fn(&Owner) -> bool) {
+        self.version += 1;
         self.by_owner.retain(|owner, _| keep(owner));
         self.by_name.retain(|_, owner| keep(owner));
         self.own_names.retain(|_, owner| keep(owner));

@@ -37,7 +37,7 @@ impl Endpoint {
             Ok(messages) => messages.take(BATCH_MESSAGES_MAX + 1).collect(),
             Err(error) => return unreadable(&error.into(), &sent.request_id),
         };
-        let session = match self.session_of(&sent) {
+        let session = match self.session_of(&sent).await {
             Ok(session) => session,
             Err(response) => return *response,
         };

@@ -32,11 +32,11 @@ impl Endpoint {
             && request.method == Method::Initialize
         {
             let mut operation = Operation::begin(&self, &sent, request, initialized_version(request));
-            let done = self.initialize(&sent, request);
+            let done = self.initialize(&sent, request).await;
             operation.done(&done);
             return done.unwrap_or_else(|fault| fail(&request.id, fault, &sent));
         }
-        let session = match self.session_of(&sent) {
+        let session = match self.session_of(&sent).await {
             Ok(session) => session,
             Err(response) => {
                 if let Message::Request(request) = &message {
@@ -62,14 +62,14 @@ impl Endpoint {
     }
 
     /// Finds the session that a request names; 404 for unknown, foreign and ended ones alike.
-    pub(super) fn session_of(&self, sent: &Sent) -> Result<Option<Arc<Session>>, Box<Response<Body>>> {
+    pub(super) async fn session_of(&self, sent: &Sent) -> Result<Option<Arc<Session>>, Box<Response<Body>>> {
         let Some(id) = sent.headers.get(headers::SESSION_ID) else {
             return Ok(None);
         };
-        let found = id
-            .to_str()
-            .ok()
-            .and_then(|id| self.sessions.get(&sent.principal, id));
+        let found = match id.to_str() {
+            Ok(id) => self.sessions.find(&sent.principal, id).await,
+            Err(_) => None,
+        };
         found.map(Some).ok_or_else(|| {
             let fault = Fault::session_not_found().named(&sent.request_id);
             Box::new(reply::error(StatusCode::NOT_FOUND, None, &fault))
@@ -77,7 +77,7 @@ impl Endpoint {
     }
 
     /// Answers `initialize` from memory and opens a session (2025-11-25, Lifecycle).
-    fn initialize(&self, sent: &Sent, request: &Request) -> Result<Response<Body>, Fault> {
+    async fn initialize(&self, sent: &Sent, request: &Request) -> Result<Response<Body>, Fault> {
         let params = request.params.as_ref();
         if params
             .and_then(|params| params.string("protocolVersion"))
@@ -99,6 +99,7 @@ impl Endpoint {
         let session = self
             .sessions
             .open(&sent.principal, version, capabilities, info)
+            .await
             .map_err(|error| Fault::internal(&error.to_string()))?;
         let view = self.parts.proxy.view(&sent.principal);
         let instructions = view
@@ -199,6 +200,7 @@ impl Endpoint {
                     level.ok_or_else(|| Fault::invalid_params("Invalid params: unknown log level"))?;
                 if let Some(session) = session {
                     session.set_level(level);
+                    self.sessions.note(session);
                 }
                 done()
             }
@@ -224,6 +226,7 @@ impl Endpoint {
         let watched = self.parts.proxy.watch_resource(&client, uri).await;
         let route = watched.map_err(|error| Fault::of(&error, Spoken::Legacy))?;
         if session.watch(&route) {
+            self.sessions.note(session);
             return Ok(());
         }
         self.parts.metrics.limit_hit("resource_subscriptions");
@@ -238,6 +241,7 @@ impl Endpoint {
         let Some(route) = session.unwatch(uri) else {
             return Ok(());
         };
+        self.sessions.note(session);
         let ended = self.parts.proxy.unwatch_resource(&session.client, &route).await;
         ended.map_err(|error| Fault::of(&error, Spoken::Legacy))
     }

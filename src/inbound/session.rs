@@ -14,7 +14,7 @@ use super::questions::Questions;
 use super::replay::Replays;
 use crate::catalog::Changes;
 use crate::catalog::route::Route;
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
 use crate::exchange::Client;
 use crate::ids::SessionId;
 use crate::limits::RESOURCE_SUBSCRIPTIONS_MAX;
@@ -52,6 +52,7 @@ pub(super) struct Session {
     stream: Mutex<CancellationToken>,
     streams_open: AtomicUsize,
     used_ms: AtomicU64,
+    kept_ms: AtomicU64,
     _counted: Counted,
 }
 
@@ -62,6 +63,7 @@ impl Session {
         inbox: mpsc::Receiver<Notification>,
         told: Changes,
         counted: Counted,
+        born: Instant,
     ) -> Self {
         Self {
             id,
@@ -69,14 +71,15 @@ impl Session {
             questions: Questions::default(),
             replays: Replays::default(),
             inbox: tokio::sync::Mutex::new(inbox),
-            born: clock::now(),
+            born,
             level: AtomicU8::new(LEVEL_DEFAULT as u8),
             in_flight: DashMap::new(),
             watched: Mutex::default(),
             told: Mutex::new(told),
             stream: Mutex::default(),
             streams_open: AtomicUsize::new(0),
-            used_ms: AtomicU64::new(0),
+            used_ms: AtomicU64::new(born.elapsed().as_millis() as u64),
+            kept_ms: AtomicU64::new(0),
             _counted: counted,
         }
     }
@@ -97,9 +100,32 @@ impl Session {
             .saturating_sub(Duration::from_millis(self.used_ms.load(Ordering::Relaxed)))
     }
 
+    /// Tells whether it was used for so long since this was last asked, and true was said, that it should be known.
+    pub(super) fn used_unkept(&self, apart: Duration) -> bool {
+        let used_ms = (self.born.elapsed() - self.idle()).as_millis() as u64;
+        let due = used_ms.saturating_sub(self.kept_ms.load(Ordering::Relaxed)) >= apart.as_millis() as u64;
+        if due {
+            self.kept_ms.store(used_ms, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// Returns the exposed URIs that are watched.
+    pub(super) fn watched(&self) -> Vec<String> {
+        locked(&self.watched)
+            .iter()
+            .map(|route| route.exposed.to_string())
+            .collect()
+    }
+
     /// Sets the level of log messages.
     pub(super) fn set_level(&self, level: LogLevel) {
         self.level.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// Sets the level of log messages to what [`Self::level`] was as a number.
+    pub(super) fn set_level_number(&self, number: u8) {
+        self.level.store(number, Ordering::Relaxed);
     }
 
     /// Returns from which level on log messages are wanted.

@@ -10,7 +10,8 @@ use dashmap::DashMap;
 
 use super::session::Session;
 use super::{Endpoint, Parts};
-use crate::clock;
+use crate::catalog::Changes;
+use crate::clock::{self, Instant};
 use crate::exchange::{Client, Outbox, Scope};
 use crate::identity::Principal;
 use crate::ids::{SessionId, UserId};
@@ -39,7 +40,7 @@ pub(super) enum OpenError {
 /// Maps a session id to its session.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    parts: Parts,
+    pub(super) parts: Parts,
     open: DashMap<SessionId, Arc<Session>>,
     by_user: DashMap<UserId, Vec<SessionId>>,
 }
@@ -53,14 +54,32 @@ impl Sessions {
         }
     }
 
-    /// Opens a session for a client that has initialized. A user with too many loses the one that idles longest.
-    pub(super) fn open(
+    /// Opens a session for a client that has initialized; returns once it is written down.
+    pub(super) async fn open(
         &self,
         principal: &Arc<Principal>,
         version: ProtocolVersion,
         capabilities: Raw,
         info: Option<Raw>,
     ) -> Result<Arc<Session>, OpenError> {
+        self.make_room(principal)?;
+        let id = self.new_id(principal)?;
+        let client = |outbox| Client {
+            principal: principal.clone(),
+            scope: Scope::Session(id.clone()),
+            version,
+            capabilities,
+            info,
+            outbox: Some(outbox),
+        };
+        let told = *self.parts.catalog.changes().borrow();
+        let session = self.insert(&id, client, told, clock::now());
+        self.keep(&session).await;
+        Ok(session)
+    }
+
+    /// Sees that there may be one session more. A user with too many loses the one that idles longest.
+    pub(super) fn make_room(&self, principal: &Principal) -> Result<(), OpenError> {
         let limits = &self.parts.limits;
         let mine = self
             .by_user
@@ -77,22 +96,29 @@ impl Sessions {
             self.parts.metrics.limit_hit("sessions");
             return Err(OpenError::TooMany);
         }
-        let id = self.new_id(principal)?;
-        let (outbox, inbox) = Outbox::new(STREAM_QUEUE_EVENTS_MAX);
-        let client = Client {
-            principal: principal.clone(),
-            scope: Scope::Session(id.clone()),
-            version,
-            capabilities,
-            info,
-            outbox: Some(outbox),
+        Ok(())
+    }
+
+    /// Takes a session in; of two with the same id the first one stays.
+    pub(super) fn insert(
+        &self,
+        id: &SessionId,
+        client: impl FnOnce(Outbox) -> Client,
+        told: Changes,
+        born: Instant,
+    ) -> Arc<Session> {
+        let vacant = match self.open.entry(id.clone()) {
+            dashmap::Entry::Occupied(there) => return there.get().clone(),
+            dashmap::Entry::Vacant(vacant) => vacant,
         };
-        let told = *self.parts.catalog.changes().borrow();
+        let (outbox, inbox) = Outbox::new(STREAM_QUEUE_EVENTS_MAX);
+        let client = Arc::new(client(outbox));
+        let user = client.principal.user().clone();
         let counted = self.parts.metrics.session_opened();
-        let session = Arc::new(Session::new(id.clone(), Arc::new(client), inbox, told, counted));
-        self.open.insert(id.clone(), session.clone());
-        self.by_user.entry(principal.user().clone()).or_default().push(id);
-        Ok(session)
+        let session = Arc::new(Session::new(id.clone(), client, inbox, told, counted, born));
+        vacant.insert(session.clone());
+        self.by_user.entry(user).or_default().push(id.clone());
+        session
     }
 
     /// Finds a session of a principal.
@@ -116,6 +142,7 @@ impl Sessions {
         }
         self.by_user.remove_if(user, |_, ids| ids.is_empty());
         session.close();
+        self.forget(id);
         self.parts
             .metrics
             .server_session_ended(session.client.version.as_str(), session.born.elapsed());
@@ -142,6 +169,7 @@ impl Sessions {
         for session in &self.open {
             session.questions.expire(asked_before);
             session.replays.sweep();
+            self.note_use(&session);
             if session.idle() > limits.session_idle_max || session.born.elapsed() > limits.session_age_max {
                 over.push(session.id.clone());
             }

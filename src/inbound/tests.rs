@@ -184,6 +184,7 @@ async fn rig_of(file: &str, fake: Fake) -> Rig {
     }
     let draining = CancellationToken::new();
     let service = McpService::new(Parts {
+        kept: ClientSessions::forgetful(),
         proxy: Arc::new(Proxy::new(policy, gateways)),
         catalog: catalog.clone(),
         sealer: Arc::new(Sealer::random()),
