@@ -1,0 +1,71 @@
+//! What is not known of Composio, each in one place: every field is `[I]`, its default the likelier reading.
+//! `{"do": "switch", "name": …, "to": …}` turns one.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own that Composio's documents leave open"
+)]
+pub(super) struct Switches {
+    /// Unknown keys inside a block of a session's body are refused, as unknown keys at its root are.
+    pub(super) strict_blocks: bool,
+    /// Toolkits that do not exist fail a create, as tools that do not exist do.
+    pub(super) unknown_toolkits_are_refused: bool,
+    /// `expected_config_version`: refused as an unknown key, or an optimistic lock that answers 409.
+    pub(super) config_version_lock: bool,
+    /// Answers of `execute` and `execute_meta` carry `result_type`.
+    pub(super) result_type: bool,
+    /// The HTTP status of 4302 `ToolRouterV2_NoActiveConnection`.
+    pub(super) no_connection_status: u16,
+    /// The number of `ToolRouterV2_SessionNotFound`.
+    pub(super) session_not_found_code: i64,
+    /// A session's endpoint gives `Mcp-Session-Id`.
+    pub(super) mcp_gives_session_ids: bool,
+    /// The endpoint answers JSON instead of an event stream.
+    pub(super) mcp_answers_json: bool,
+    /// Which revision `initialize` answers; absent: the one that was asked for.
+    pub(super) mcp_protocol_version: Option<String>,
+    /// A failed tool sets `isError` as well.
+    pub(super) mcp_sets_is_error: bool,
+    /// A result's text is split over several blocks of at most this many bytes.
+    pub(super) mcp_block_bytes: Option<usize>,
+    /// `/link` returns the pending link of user and toolkit instead of a new account.
+    pub(super) link_is_reused: bool,
+    /// A toolkit that takes an API key can be linked without an auth config of one's own.
+    pub(super) api_key_links_need_no_config: bool,
+    /// How long `COMPOSIO_WAIT_FOR_CONNECTIONS` waits.
+    pub(super) wait_ms: u64,
+    /// The project's `require_mcp_api_key`: whether the older servers' URLs want the key.
+    pub(super) require_mcp_api_key: bool,
+    /// Toolkits whose tokens cannot be revoked; `revoke` answers 400.
+    pub(super) not_revocable: Vec<String>,
+    /// Webhooks may go to `http://` on this machine.
+    pub(super) webhooks_to_loopback: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            strict_blocks: true,
+            unknown_toolkits_are_refused: true,
+            config_version_lock: false,
+            result_type: false,
+            no_connection_status: 400,
+            session_not_found_code: 4304,
+            mcp_gives_session_ids: false,
+            mcp_answers_json: false,
+            mcp_protocol_version: None,
+            mcp_sets_is_error: false,
+            mcp_block_bytes: None,
+            link_is_reused: false,
+            api_key_links_need_no_config: true,
+            wait_ms: 60_000,
+            require_mcp_api_key: true,
+            not_revocable: vec!["notion".to_owned()],
+            webhooks_to_loopback: true,
+        }
+    }
+}
