@@ -200,10 +200,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Keys that are not there yet: said clearly rather than called unknown.
-pub(super) const LATER: &[(&str, &str)] = &[(
-    "server.store",
-    "is not supported by this version, which keeps its state in memory; remove the key",
-)];
+pub(super) const LATER: &[(&str, &str)] = &[];
 
 /// Returns the key with this path.
 #[must_use]

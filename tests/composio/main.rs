@@ -1,2 +1,17 @@
-//! x
+//! A gateway of kind `composio` in front of an honest fake of Composio, and the fake itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on should say so at once; the fake and the Toolgate run beside the test"
+)]
+
+mod binary;
+#[allow(dead_code, reason = "the program of serve.rs uses other parts of it")]
 mod fake;
+mod gate;
+mod sessions;
+mod trouble;

@@ -12,7 +12,11 @@
     reason = "a fake for tests says at once what it cannot do"
 )]
 
-#[allow(dead_code, unused_imports, reason = "tests use more of it than the program does")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "tests use more of it than the program does"
+)]
 mod fake;
 
 use clap::Parser;

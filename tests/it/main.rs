@@ -10,6 +10,5 @@
 
 mod admin;
 mod cli;
-mod composio;
 mod config;
 mod server;

@@ -136,11 +136,20 @@ fn list(world: &World, asked: &Asked) -> Outcome {
         })
         .collect();
     let by_update = asked.query("order_by") == Some("updated_at");
-    accounts.sort_by_key(|account| if by_update { account.updated_ms } else { account.made });
+    accounts.sort_by_key(|account| {
+        if by_update {
+            account.updated_ms
+        } else {
+            account.made
+        }
+    });
     if asked.query("order_direction") != Some("asc") {
         accounts.reverse();
     }
-    let items: Vec<Value> = accounts.into_iter().map(|account| shown(world, account)).collect();
+    let items: Vec<Value> = accounts
+        .into_iter()
+        .map(|account| shown(world, account))
+        .collect();
     Ok(Reply::ok(page(asked, &items, cut(20, 1000))?))
 }
 
@@ -187,7 +196,9 @@ fn val(account: &Account) -> Value {
 /// `POST /connected_accounts`: retired where Composio's own app is used, alive for API keys and one's own apps.
 fn initiate(world: &mut World, asked: &Asked) -> Outcome {
     let required = |at: &str| Reply::bad_payload(&[format!("Error in payload.{at}: Required")]);
-    let config = asked.body["auth_config"]["id"].as_str().ok_or_else(|| required("auth_config.id"))?;
+    let config = asked.body["auth_config"]["id"]
+        .as_str()
+        .ok_or_else(|| required("auth_config.id"))?;
     let wanted = &asked.body["connection"];
     let user = wanted["user_id"].as_str().unwrap_or("default").to_owned();
     let config: AuthConfig = config_of(world, config)?.clone();
@@ -210,11 +221,14 @@ fn initiate(world: &mut World, asked: &Asked) -> Outcome {
     };
     let account = found(world, &id)?;
     let state = json!({ "authScheme": account.scheme, "val": val(account) });
-    Ok(Reply::json(201, json!({
-        "id": id, "status": account.status.name(), "connectionData": state,
-        "redirect_url": url, "redirect_uri": url,
-        "deprecated": { "uuid": super::world::uuid(), "authConfigUuid": super::world::uuid() },
-    })))
+    Ok(Reply::json(
+        201,
+        json!({
+            "id": id, "status": account.status.name(), "connectionData": state,
+            "redirect_url": url, "redirect_uri": url,
+            "deprecated": { "uuid": super::world::uuid(), "authConfigUuid": super::world::uuid() },
+        }),
+    ))
 }
 
 pub(super) fn config_of<'w>(world: &'w World, id: &str) -> Result<&'w AuthConfig, Reply> {
@@ -275,18 +289,42 @@ fn revoke(world: &mut World, id: &str) -> Outcome {
     let account = found(world, id)?.clone();
     if world.switches.not_revocable.contains(&account.toolkit) {
         let message = format!("Revoking is not supported for toolkit {}", account.toolkit);
-        return Err(Reply::error(400, 10400, "ConnectedAccount_RevokeNotSupported", &message));
+        return Err(Reply::error(
+            400,
+            10400,
+            "ConnectedAccount_RevokeNotSupported",
+            &message,
+        ));
     }
     if !matches!(account.status, Status::Active | Status::Revoked) {
         let message = format!("An account that is {} cannot be revoked", account.status.name());
-        return Err(Reply::error(409, 10409, "ConnectedAccount_NotRevocable", &message));
+        return Err(Reply::error(
+            409,
+            10409,
+            "ConnectedAccount_NotRevocable",
+            &message,
+        ));
     }
     let now = world.now_ms();
     if let Some(account) = world.accounts.get_mut(id) {
-        account.become_(Status::Revoked, Some("Revoked via user-initiated revoke endpoint"), now);
+        account.become_(
+            Status::Revoked,
+            Some("Revoked via user-initiated revoke endpoint"),
+            now,
+        );
     }
     world.dirty = true;
-    let tokens = if account.scheme == "API_KEY" { json!(["credential"]) } else { json!(["access_token", "refresh_token"]) };
-    let tokens = if account.status == Status::Revoked { json!([]) } else { tokens };
-    Ok(Reply::ok(json!({ "revoked_tokens": tokens, "connected_account": { "id": id, "status": "REVOKED" } })))
+    let tokens = if account.scheme == "API_KEY" {
+        json!(["credential"])
+    } else {
+        json!(["access_token", "refresh_token"])
+    };
+    let tokens = if account.status == Status::Revoked {
+        json!([])
+    } else {
+        tokens
+    };
+    Ok(Reply::ok(
+        json!({ "revoked_tokens": tokens, "connected_account": { "id": id, "status": "REVOKED" } }),
+    ))
 }

@@ -118,10 +118,7 @@ impl IntoResponse for Reply {
             Said::Cut => {
                 let broken = std::io::Error::other("the fake breaks off");
                 let parts = [Ok(Bytes::from_static(b"{")), Err(broken)];
-                (
-                    Some("application/json"),
-                    Body::from_stream(stream::iter(parts)),
-                )
+                (Some("application/json"), Body::from_stream(stream::iter(parts)))
             }
         };
         let mut response = Response::new(body);

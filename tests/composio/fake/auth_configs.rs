@@ -43,7 +43,13 @@ pub(super) struct AuthConfig {
 }
 
 /// Adds one.
-pub(super) fn add(world: &mut World, toolkit: &str, scheme: &str, managed: bool, name: Option<&str>) -> String {
+pub(super) fn add(
+    world: &mut World,
+    toolkit: &str,
+    scheme: &str,
+    managed: bool,
+    name: Option<&str>,
+) -> String {
     let (made, now) = (world.next(), world.now_ms());
     let config = AuthConfig {
         id: id("ac_"),
@@ -65,8 +71,12 @@ pub(super) fn add(world: &mut World, toolkit: &str, scheme: &str, managed: bool,
 
 /// The auth config that a toolkit's accounts get where none is named: the oldest that is enabled.
 pub(super) fn usual(world: &World, toolkit: &str) -> Option<String> {
-    let of = world.auth_configs.values().filter(|config| config.toolkit == toolkit && config.enabled);
-    of.min_by_key(|config| config.made).map(|config| config.id.clone())
+    let of = world
+        .auth_configs
+        .values()
+        .filter(|config| config.toolkit == toolkit && config.enabled);
+    of.min_by_key(|config| config.made)
+        .map(|config| config.id.clone())
 }
 
 pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Outcome {
@@ -118,7 +128,9 @@ fn list(world: &World, asked: &Asked) -> Outcome {
         .values()
         .filter(|config| {
             asked.lists("toolkit_slug", &config.toolkit)
-                && asked.query("is_composio_managed").is_none_or(|flag| (flag == "true") == config.managed)
+                && asked
+                    .query("is_composio_managed")
+                    .is_none_or(|flag| (flag == "true") == config.managed)
                 && (config.enabled || disabled)
                 && config.name.contains(search)
         })
@@ -130,8 +142,15 @@ fn list(world: &World, asked: &Asked) -> Outcome {
 }
 
 fn shown(world: &World, config: &AuthConfig) -> Value {
-    let of = world.accounts.values().filter(|account| account.auth_config_id == config.id);
-    let credentials = if config.managed { json!({}) } else { json!({ "client_secret": "REDACTED" }) };
+    let of = world
+        .accounts
+        .values()
+        .filter(|account| account.auth_config_id == config.id);
+    let credentials = if config.managed {
+        json!({})
+    } else {
+        json!({ "client_secret": "REDACTED" })
+    };
     json!({
         "id": config.id, "uuid": config.uuid, "type": if config.managed { "default" } else { "custom" },
         "name": config.name, "toolkit": { "slug": config.toolkit, "logo": catalog::logo(&config.toolkit) },
@@ -147,8 +166,17 @@ fn shown(world: &World, config: &AuthConfig) -> Value {
 
 fn create(world: &mut World, asked: &Asked) -> Outcome {
     let invalid = |at: &str| Reply::bad_payload(&[format!("Error in payload.{at}: Invalid input")]);
-    let slug = asked.body["toolkit"]["slug"].as_str().ok_or_else(|| invalid("toolkit.slug"))?;
-    let unknown = || Reply::error(400, 10400, "AuthConfig_BadRequest", &format!("Toolkit {slug} not found"));
+    let slug = asked.body["toolkit"]["slug"]
+        .as_str()
+        .ok_or_else(|| invalid("toolkit.slug"))?;
+    let unknown = || {
+        Reply::error(
+            400,
+            10400,
+            "AuthConfig_BadRequest",
+            &format!("Toolkit {slug} not found"),
+        )
+    };
     let toolkit: &Toolkit = catalog::toolkit(slug).ok_or_else(unknown)?;
     let wanted = &asked.body["auth_config"];
     let name = wanted["name"].as_str();
@@ -156,7 +184,12 @@ fn create(world: &mut World, asked: &Asked) -> Outcome {
         Some("use_composio_managed_auth") => {
             if !toolkit.managed {
                 let message = format!("Default auth config not found for toolkit {slug}");
-                return Err(Reply::error(400, 306, "Auth_Config_DefaultAuthConfigNotFound", &message));
+                return Err(Reply::error(
+                    400,
+                    306,
+                    "Auth_Config_DefaultAuthConfigNotFound",
+                    &message,
+                ));
             }
             add(world, slug, toolkit.scheme, true, name)
         }
@@ -174,8 +207,11 @@ fn create(world: &mut World, asked: &Asked) -> Outcome {
     if let Some(access) = wanted.get("tool_access_config") {
         config.tool_access = access.clone();
     }
-    Ok(Reply::json(201, json!({
-        "toolkit": { "slug": slug },
-        "auth_config": { "id": id, "auth_scheme": config.scheme, "is_composio_managed": config.managed },
-    })))
+    Ok(Reply::json(
+        201,
+        json!({
+            "toolkit": { "slug": slug },
+            "auth_config": { "id": id, "auth_scheme": config.scheme, "is_composio_managed": config.managed },
+        }),
+    ))
 }

@@ -66,7 +66,9 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
         ("GET", ["world"]) => Ok(Step::Done(Reply::ok(shown(world)))),
         ("POST", ["control"]) if asked.body["do"] == "send_webhook" => {
             let letters = webhooks::letters(world, &asked.body);
-            letters.map(Step::Send).map_err(|why| Reply::json(400, json!({ "error": why })))
+            letters
+                .map(Step::Send)
+                .map_err(|why| Reply::json(400, json!({ "error": why })))
         }
         ("POST", ["control"]) => match carry_out(world, &asked.body) {
             Ok(done) => Ok(Step::Done(Reply::ok(done))),
@@ -86,7 +88,10 @@ fn shown(world: &World) -> Value {
         let of = json!({ "session_id": session.id, "user_id": session.user_id, "config_version": session.version });
         (session.id.clone(), of)
     });
-    let accounts = world.accounts.values().map(|account| accounts::shown(world, account));
+    let accounts = world
+        .accounts
+        .values()
+        .map(|account| accounts::shown(world, account));
     json!({
         "now_ms": world.now_ms(),
         "sessions": sessions.collect::<serde_json::Map<_, _>>(),
@@ -122,7 +127,10 @@ pub(super) fn carry_out(world: &mut World, command: &Value) -> Result<Value, Str
         }
         "account" => set_account(world, text("id")?, text("status")?, command["reason"].as_str())?,
         "delete_account" => {
-            world.accounts.remove(text("id")?).ok_or("there is no such account")?;
+            world
+                .accounts
+                .remove(text("id")?)
+                .ok_or("there is no such account")?;
         }
         "delete_session" => match command["user"].as_str() {
             Some(user) => world.sessions.retain(|_, session| session.user_id != user),
@@ -133,12 +141,18 @@ pub(super) fn carry_out(world: &mut World, command: &Value) -> Result<Value, Str
             world.failing.creates.extend((0..count).map(|_| how.clone()));
         }
         "fail_tool" => {
-            let message = command["message"].as_str().unwrap_or("The app says no").to_owned();
+            let message = command["message"]
+                .as_str()
+                .unwrap_or("The app says no")
+                .to_owned();
             let queue = world.failing.tools.entry(text("tool")?.to_owned()).or_default();
             queue.extend((0..count).map(|_| message.clone()));
         }
         "delay" => {
-            world.failing.delays.insert(text("tool")?.to_owned(), number("ms")?);
+            world
+                .failing
+                .delays
+                .insert(text("tool")?.to_owned(), number("ms")?);
         }
         "odd" => {
             let odd = odd(command)?;

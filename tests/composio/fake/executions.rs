@@ -49,14 +49,19 @@ pub(super) struct Run<'a> {
 
 /// The accounts that a session may use for a toolkit, the one it takes by itself first. A pin never falls back.
 pub(super) fn candidates<'w>(world: &'w World, session: &Session, toolkit: &str) -> Vec<&'w Account> {
-    if let Some(pins) = session.of_toolkit("connected_accounts", toolkit).and_then(Value::as_array) {
+    if let Some(pins) = session
+        .of_toolkit("connected_accounts", toolkit)
+        .and_then(Value::as_array)
+    {
         let pins = pins.iter().filter_map(Value::as_str);
         let pinned = pins.filter_map(|id| world.accounts.get(id));
         return pinned
             .filter(|account| account.user_id == session.user_id && account.usable())
             .collect();
     }
-    let config = session.of_toolkit("auth_configs", toolkit).and_then(Value::as_str);
+    let config = session
+        .of_toolkit("auth_configs", toolkit)
+        .and_then(Value::as_str);
     let mut accounts = grants::active(world, &session.user_id, toolkit);
     accounts.retain(|account| config.is_none_or(|config| config == account.auth_config_id));
     accounts
@@ -79,12 +84,19 @@ pub(super) fn choose<'w>(
         return Ok(first);
     }
     let listed = || {
-        let names = accounts.iter().map(|account| account.alias.as_ref().unwrap_or(&account.word_id));
+        let names = accounts
+            .iter()
+            .map(|account| account.alias.as_ref().unwrap_or(&account.word_id));
         names.map(String::as_str).collect::<Vec<_>>().join(", ")
     };
     if let Some(selector) = selector {
         let named = accounts.iter().find(|account| account.is_called(selector));
-        let unknown = || format!("No {toolkit} account matches '{selector}'. Accounts: {}", listed());
+        let unknown = || {
+            format!(
+                "No {toolkit} account matches '{selector}'. Accounts: {}",
+                listed()
+            )
+        };
         return named.copied().ok_or_else(|| NoAccount::Several(unknown()));
     }
     let explicit = session.flag("multi_account", "require_explicit_selection", false);
@@ -98,10 +110,7 @@ pub(super) fn choose<'w>(
 }
 
 /// Looks whether a session reaches a tool at all; the allow-list comes before accounts.
-pub(super) fn reach(
-    session: &Session,
-    slug: &str,
-) -> Result<(&'static Toolkit, &'static Tool), String> {
+pub(super) fn reach(session: &Session, slug: &str) -> Result<(&'static Toolkit, &'static Tool), String> {
     let Some((toolkit, tool)) = catalog::tool(slug) else {
         return Err(format!("Tool {slug} not found"));
     };
@@ -127,7 +136,16 @@ pub(super) fn in_session(
     via: &'static str,
 ) -> Result<Ran, NoAccount> {
     let refused = |world: &mut World, error: &str| {
-        note(world, slug, Some(&session.id), &session.user_id, None, arguments, via, false);
+        note(
+            world,
+            slug,
+            Some(&session.id),
+            &session.user_id,
+            None,
+            arguments,
+            via,
+            false,
+        );
         Ran::failed(error)
     };
     let (toolkit, tool) = match reach(session, slug) {
@@ -145,21 +163,40 @@ pub(super) fn in_session(
             }
         }
     };
-    Ok(run(world, Run {
-        tool,
-        session: Some(&session.id),
-        user: &session.user_id,
-        account,
-        arguments,
-        via,
-    }))
+    Ok(run(
+        world,
+        Run {
+            tool,
+            session: Some(&session.id),
+            user: &session.user_id,
+            account,
+            arguments,
+            via,
+        },
+    ))
 }
 
 /// Runs a tool with an account.
 pub(super) fn run(world: &mut World, run: Run<'_>) -> Ran {
     let ran = outcome(world, &run);
-    let Run { tool, session, user, account, arguments, via } = run;
-    note(world, tool.slug, session, user, account.as_deref(), arguments, via, ran.error.is_none());
+    let Run {
+        tool,
+        session,
+        user,
+        account,
+        arguments,
+        via,
+    } = run;
+    note(
+        world,
+        tool.slug,
+        session,
+        user,
+        account.as_deref(),
+        arguments,
+        via,
+        ran.error.is_none(),
+    );
     ran
 }
 
@@ -171,7 +208,13 @@ fn outcome(world: &mut World, run: &Run<'_>) -> Ran {
         };
     }
     let missing = |(name, _, required): &&(&str, &str, bool)| *required && run.arguments.get(*name).is_none();
-    let missing: Vec<&str> = run.tool.arguments.iter().filter(missing).map(|(name, ..)| *name).collect();
+    let missing: Vec<&str> = run
+        .tool
+        .arguments
+        .iter()
+        .filter(missing)
+        .map(|(name, ..)| *name)
+        .collect();
     if !missing.is_empty() {
         let message = format!(
             "Invalid request data provided\n- Following fields are missing: {}",

@@ -28,7 +28,9 @@ pub(super) fn config_for(world: &mut World, session: &Session, toolkit: &str) ->
         let message = format!("[Session Restriction] Toolkit '{toolkit}' is not allowed");
         return Err(Reply::bad_session(&message));
     }
-    let own = session.of_toolkit("auth_configs", toolkit).and_then(|id| id.as_str());
+    let own = session
+        .of_toolkit("auth_configs", toolkit)
+        .and_then(|id| id.as_str());
     if let Some(own) = own {
         return Ok(accounts::config_of(world, own)?.id.clone());
     }
@@ -48,7 +50,13 @@ pub(super) fn config_for(world: &mut World, session: &Session, toolkit: &str) ->
         );
         return Err(Reply::error(400, 4308, "ToolRouterV2_NoManagedAuth", &message));
     }
-    Ok(auth_configs::add(world, toolkit, known.scheme, known.managed, None))
+    Ok(auth_configs::add(
+        world,
+        toolkit,
+        known.scheme,
+        known.managed,
+        None,
+    ))
 }
 
 /// Makes an account that nobody has consented to yet.
@@ -63,7 +71,10 @@ pub(super) fn begin(
     let same = |other: &Account| other.user_id == user && other.toolkit == config.toolkit;
     let alias = alias.filter(|alias| !alias.is_empty());
     if let Some(alias) = alias
-        && world.accounts.values().any(|other| same(other) && other.alias.as_deref() == Some(alias))
+        && world
+            .accounts
+            .values()
+            .any(|other| same(other) && other.alias.as_deref() == Some(alias))
     {
         let message = format!("The alias '{alias}' is taken");
         return Err(Reply::error(400, 10400, "ConnectedAccount_AliasTaken", &message));
@@ -103,10 +114,16 @@ pub(super) fn begin(
 
 fn word_id(toolkit: &str) -> String {
     const COLOURS: [&str; 8] = ["red", "blue", "green", "amber", "violet", "white", "grey", "teal"];
-    const THINGS: [&str; 8] = ["castle", "river", "lamp", "forest", "harbour", "bridge", "garden", "tower"];
+    const THINGS: [&str; 8] = [
+        "castle", "river", "lamp", "forest", "harbour", "bridge", "garden", "tower",
+    ];
     let [colour, thing, number, more] = random::<4>();
     let number = u16::from(number) << 8 | u16::from(more);
-    format!("{toolkit}_{}-{}-{number}", COLOURS[usize::from(colour % 8)], THINGS[usize::from(thing % 8)])
+    format!(
+        "{toolkit}_{}-{}-{number}",
+        COLOURS[usize::from(colour % 8)],
+        THINGS[usize::from(thing % 8)]
+    )
 }
 
 /// The flow was gone through.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::world::hex;
+
 /// A tool that ran, or was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Execution {
@@ -167,6 +169,5 @@ impl Ledger {
 
 /// Returns the digest of a tool's arguments.
 pub(super) fn digest(arguments: &Value) -> String {
-    let sum = Sha256::digest(arguments.to_string());
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(arguments.to_string()))
 }

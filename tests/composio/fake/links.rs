@@ -57,30 +57,47 @@ pub(super) fn pending(world: &World, user: &str, toolkit: &str) -> Option<(Strin
                 && matches!(account.status, Status::Initializing | Status::Initiated)
         })
     };
-    let mut links = world.links.iter().filter(|(_, link)| !link.decided && open(&link.account));
-    links.next().map(|(token, link)| (token.clone(), link.account.clone()))
+    let mut links = world
+        .links
+        .iter()
+        .filter(|(_, link)| !link.decided && open(&link.account));
+    links
+        .next()
+        .map(|(token, link)| (token.clone(), link.account.clone()))
 }
 
 /// `POST /connected_accounts/link`.
 pub(super) fn create(world: &mut World, asked: &Asked) -> Outcome {
     let required = |at: &str| Reply::bad_payload(&[format!("Error in payload.{at}: Required")]);
-    let user = asked.text("user_id").filter(|user| !user.is_empty()).ok_or_else(|| required("user_id"))?;
-    let config = asked.text("auth_config_id").ok_or_else(|| required("auth_config_id"))?;
+    let user = asked
+        .text("user_id")
+        .filter(|user| !user.is_empty())
+        .ok_or_else(|| required("user_id"))?;
+    let config = asked
+        .text("auth_config_id")
+        .ok_or_else(|| required("auth_config_id"))?;
     let callback = callback(asked)?;
     let id = grants::begin(world, user, config, asked.text("alias"), callback)?;
     let token = open(world, &id);
     let expires = iso(world.now_ms() + FLOW_MS);
-    Ok(Reply::json(201, json!({
-        "link_token": token, "redirect_url": url(world, &token), "expires_at": expires, "connected_account_id": id,
-    })))
+    Ok(Reply::json(
+        201,
+        json!({
+            "link_token": token, "redirect_url": url(world, &token), "expires_at": expires, "connected_account_id": id,
+        }),
+    ))
 }
 
 /// The callback of a body, which must be a URL.
 pub(super) fn callback(asked: &Asked) -> Result<Option<String>, Reply> {
-    let Some(text) = asked.text("callback_url") else { return Ok(None) };
+    let Some(text) = asked.text("callback_url") else {
+        return Ok(None);
+    };
     match Url::parse(text) {
         Ok(_) => Ok(Some(text.to_owned())),
-        Err(_) => Err(Reply::bad_payload(&["Error in payload.callback_url: Invalid url".to_owned()])),
+        Err(_) => Err(Reply::bad_payload(&[
+            "Error in payload.callback_url: Invalid url".to_owned(),
+        ])),
     }
 }
 
@@ -97,7 +114,10 @@ pub(super) fn refresh(world: &mut World, asked: &Asked, id: &str) -> Outcome {
     let token = open(world, id);
     let url = url(world, &token);
     let said = json!({ "id": id, "status": "INITIATED", "redirect_url": url });
-    Ok(Reply::ok(said).with("deprecation", "@1767225600").with("link", "</api/v3.1/connected_accounts/link>; rel=\"successor-version\""))
+    Ok(Reply::ok(said).with("deprecation", "@1767225600").with(
+        "link",
+        "</api/v3.1/connected_accounts/link>; rel=\"successor-version\"",
+    ))
 }
 
 /// `/link/lk_…`: the page, and the decision.
@@ -110,7 +130,9 @@ pub(super) fn page(world: &mut World, asked: &Asked, token: &str) -> Outcome {
     }
     let account = world.accounts.get(&link.account).cloned();
     let alive = world.now_ms() < link.made_ms + FLOW_MS;
-    let Some(account) = account.filter(|account| alive && matches!(account.status, Status::Initializing | Status::Initiated)) else {
+    let Some(account) =
+        account.filter(|account| alive && matches!(account.status, Status::Initializing | Status::Initiated))
+    else {
         return Err(told(410, "This link has expired. Ask for another one."));
     };
     match asked.method.as_str() {
@@ -120,7 +142,10 @@ pub(super) fn page(world: &mut World, asked: &Asked, token: &str) -> Outcome {
                 account.become_(Status::Initiated, None, now);
             }
             world.dirty = true;
-            Ok(Reply::html(200, consent(&account.toolkit, &account.user_id, &account.scheme)))
+            Ok(Reply::html(
+                200,
+                consent(&account.toolkit, &account.user_id, &account.scheme),
+            ))
         }
         "POST" => decide(world, asked, token, link),
         _ => Err(Reply::empty(405)),
@@ -129,7 +154,11 @@ pub(super) fn page(world: &mut World, asked: &Asked, token: &str) -> Outcome {
 
 fn decide(world: &mut World, asked: &Asked, token: &str, mut link: Link) -> Outcome {
     let form: Vec<(String, String)> = url::form_urlencoded::parse(&asked.raw).into_owned().collect();
-    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let field = |name: &str| {
+        form.iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
     let allowed = match field("decision") {
         Some("allow") => true,
         Some("deny") => false,
@@ -149,7 +178,11 @@ fn decide(world: &mut World, asked: &Asked, token: &str, mut link: Link) -> Outc
     if !allowed {
         let now = world.now_ms();
         if let Some(account) = world.accounts.get_mut(&link.account) {
-            account.become_(Status::Failed, Some("OAuth callback failed during token exchange"), now);
+            account.become_(
+                Status::Failed,
+                Some("OAuth callback failed during token exchange"),
+                now,
+            );
         }
     } else if let Some(verifier) = verifier.filter(|_| scheme.starts_with("OAUTH")) {
         // The account becomes ACTIVE once the verifier says whose browser this is.
@@ -163,7 +196,11 @@ fn decide(world: &mut World, asked: &Asked, token: &str, mut link: Link) -> Outc
     world.links.insert(token.to_owned(), link);
     world.dirty = true;
     let Some(callback) = callback else {
-        let said = if allowed { "Connected. You can close this page." } else { "Not connected." };
+        let said = if allowed {
+            "Connected. You can close this page."
+        } else {
+            "Not connected."
+        };
         return Ok(told(200, said));
     };
     let Ok(mut to) = Url::parse(&callback) else {
@@ -179,9 +216,14 @@ pub(super) fn complete_auth(world: &mut World, asked: &Asked) -> Outcome {
     let uri = asked.text("session_uri").ok_or_else(|| required("session_uri"))?;
     let user = asked.text("user_id").ok_or_else(|| required("user_id"))?;
     let now = world.now_ms();
-    let found = world.links.values_mut().find(|link| link.session_uri.as_deref() == Some(uri));
+    let found = world
+        .links
+        .values_mut()
+        .find(|link| link.session_uri.as_deref() == Some(uri));
     let gone = || Reply::error(404, 10404, "HTTP_NotFound", "auth session not found or expired");
-    let link = found.filter(|link| now < link.made_ms + 2 * FLOW_MS).ok_or_else(gone)?;
+    let link = found
+        .filter(|link| now < link.made_ms + 2 * FLOW_MS)
+        .ok_or_else(gone)?;
     link.session_uri = None;
     let id = link.account.clone();
     world.dirty = true;
@@ -193,11 +235,16 @@ pub(super) fn complete_auth(world: &mut World, asked: &Asked) -> Outcome {
         return Err(Reply::error(400, 10400, "HTTP_BadRequest", "identity mismatch"));
     }
     grants::activate(world, &id);
-    Ok(Reply::ok(json!({ "connected_account_id": id, "toolkit_slug": account.toolkit })))
+    Ok(Reply::ok(
+        json!({ "connected_account_id": id, "toolkit_slug": account.toolkit }),
+    ))
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 fn paper(title: &str, body: &str) -> String {
@@ -208,7 +255,13 @@ fn paper(title: &str, body: &str) -> String {
 }
 
 fn told(status: u16, text: &str) -> Reply {
-    Reply::html(status, paper("Composio (fake)", &format!("<p id=\"told\">{}</p>", escaped(text))))
+    Reply::html(
+        status,
+        paper(
+            "Composio (fake)",
+            &format!("<p id=\"told\">{}</p>", escaped(text)),
+        ),
+    )
 }
 
 fn consent(toolkit: &str, user: &str, scheme: &str) -> String {

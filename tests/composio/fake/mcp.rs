@@ -49,11 +49,17 @@ pub(super) fn refused(asked: &Asked) -> Option<Reply> {
     if !(accept.contains("application/json") && accept.contains("text/event-stream")) {
         let message = "Not Acceptable: Client must accept both application/json and text/event-stream";
         let error = json!({ "code": -32000, "message": message });
-        return Some(Reply::json(406, json!({ "jsonrpc": "2.0", "error": error, "id": null })));
+        return Some(Reply::json(
+            406,
+            json!({ "jsonrpc": "2.0", "error": error, "id": null }),
+        ));
     }
     if !asked.body.is_object() {
         let error = json!({ "code": -32700, "message": "Parse error" });
-        return Some(Reply::json(400, json!({ "jsonrpc": "2.0", "error": error, "id": null })));
+        return Some(Reply::json(
+            400,
+            json!({ "jsonrpc": "2.0", "error": error, "id": null }),
+        ));
     }
     asked.body.get("id").is_none().then(|| Reply::empty(202))
 }
@@ -82,7 +88,11 @@ pub(super) fn wrapped(world: &World, asked: &Asked, said: Result<Value, Value>) 
         Ok(result) => message["result"] = result,
         Err(error) => message["error"] = error,
     }
-    if world.switches.mcp_answers_json { Reply::ok(message) } else { Reply::event(message) }
+    if world.switches.mcp_answers_json {
+        Reply::ok(message)
+    } else {
+        Reply::event(message)
+    }
 }
 
 /// The result of a tool: a text that is JSON, in one block or several.
@@ -103,12 +113,7 @@ pub(super) fn result(world: &World, ran: &Ran) -> Value {
     result
 }
 
-fn call(
-    world: &mut World,
-    session: &Session,
-    params: &Value,
-    began_ms: u64,
-) -> Option<Result<Value, Value>> {
+fn call(world: &mut World, session: &Session, params: &Value, began_ms: u64) -> Option<Result<Value, Value>> {
     let slug = params["name"].as_str().unwrap_or_default();
     let arguments = params.get("arguments").cloned().unwrap_or_else(|| json!({}));
     if let Some(meta) = meta::named(slug).filter(|meta| meta::has(session, meta)) {
@@ -130,7 +135,9 @@ fn call(
         && needs_approval(session, toolkit, tool)
         && !allows_without_asking(session)
     {
-        let ran = Ran::failed(format!("{slug} needs an approval, and the client supports no elicitation"));
+        let ran = Ran::failed(format!(
+            "{slug} needs an approval, and the client supports no elicitation"
+        ));
         return Some(Ok(result(world, &ran)));
     }
     let ran = in_session(world, session, slug, &arguments, account, "mcp");

@@ -161,14 +161,18 @@ fn connection(world: &World, session: &Session, toolkit: &Toolkit) -> Value {
     let message = if active {
         format!("Connection is active for {}", toolkit.slug)
     } else {
-        format!("No active connection for {}. Use COMPOSIO_MANAGE_CONNECTIONS", toolkit.slug)
+        format!(
+            "No active connection for {}. Use COMPOSIO_MANAGE_CONNECTIONS",
+            toolkit.slug
+        )
     };
     let mut status = json!({
         "toolkit": toolkit.slug, "description": toolkit.about, "has_active_connection": active,
         "status_message": message,
     });
     if let Some(account) = first {
-        status["connection_details"] = json!({ "connected_account_id": account.id, "user_id": account.user_id });
+        status["connection_details"] =
+            json!({ "connected_account_id": account.id, "user_id": account.user_id });
         status["current_user_info"] = json!({ "login": account.user_id });
     }
     if session.multi_account() {
@@ -194,10 +198,22 @@ pub(super) fn search(world: &World, session: &Session, queries: &[Value]) -> Ran
     let (mut results, mut schemas, mut statuses) = (Vec::new(), Map::new(), Map::new());
     for (index, query) in queries.iter().enumerate() {
         let use_case = query["use_case"].as_str().unwrap_or_default();
-        let words: Vec<String> = use_case.to_lowercase().split_whitespace().map(str::to_owned).collect();
+        let words: Vec<String> = use_case
+            .to_lowercase()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
         let score = |(toolkit, tool): &(&Toolkit, &Tool)| {
-            let text = format!("{} {} {}", toolkit.slug, tool.slug.to_lowercase(), tool.about.to_lowercase());
-            words.iter().filter(|word| word.len() > 2 && text.contains(word.as_str())).count()
+            let text = format!(
+                "{} {} {}",
+                toolkit.slug,
+                tool.slug.to_lowercase(),
+                tool.about.to_lowercase()
+            );
+            words
+                .iter()
+                .filter(|word| word.len() > 2 && text.contains(word.as_str()))
+                .count()
         };
         let mut found: Vec<_> = reachable(session).map(|found| (score(&found), found)).collect();
         found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
@@ -331,9 +347,10 @@ fn manage_one(world: &mut World, session: &Session, slug: &str, again: bool) -> 
             "connected_account_id": link.account, "redirect_url": link.url, "was_reinitiated": had,
             "instruction": format!("Ask the user to open {} and to allow the connection.", link.url),
         }),
-        Err(Reply { body: super::answers::Said::Json(body), .. }) => {
-            refused(body["error"]["message"].as_str().unwrap_or("No link can be made"))
-        }
+        Err(Reply {
+            body: super::answers::Said::Json(body),
+            ..
+        }) => refused(body["error"]["message"].as_str().unwrap_or("No link can be made")),
         Err(_) => refused("No link can be made"),
     }
 }
@@ -343,9 +360,17 @@ fn wait(world: &World, session: &Session, toolkits: &[Value], all: bool, began_m
     let mut results = Map::new();
     let mut settled = 0;
     for slug in toolkits.iter().filter_map(Value::as_str) {
-        let of = |account: &&super::accounts::Account| account.user_id == session.user_id && account.toolkit == slug;
-        let newest = world.accounts.values().filter(of).max_by_key(|account| account.made);
-        let usable = candidates(world, session, slug).first().map(|account| account.id.clone());
+        let of = |account: &&super::accounts::Account| {
+            account.user_id == session.user_id && account.toolkit == slug
+        };
+        let newest = world
+            .accounts
+            .values()
+            .filter(of)
+            .max_by_key(|account| account.made);
+        let usable = candidates(world, session, slug)
+            .first()
+            .map(|account| account.id.clone());
         let (status, id) = match (usable, newest) {
             (Some(id), _) => ("ACTIVE", Some(id)),
             (None, None) => ("NOT_FOUND", None),
@@ -355,11 +380,22 @@ fn wait(world: &World, session: &Session, toolkits: &[Value], all: bool, began_m
             },
         };
         settled += usize::from(status != "INITIATED");
-        results.insert(slug.to_owned(), json!({ "toolkit": slug, "status": status, "connected_account_id": id }));
+        results.insert(
+            slug.to_owned(),
+            json!({ "toolkit": slug, "status": status, "connected_account_id": id }),
+        );
     }
-    let done = if all { settled == results.len() } else { settled > 0 };
+    let done = if all {
+        settled == results.len()
+    } else {
+        settled > 0
+    };
     let late = world.now_ms() >= began_ms + world.switches.wait_ms;
-    let message = if done { "Done waiting." } else { "The time is up; ask again." };
+    let message = if done {
+        "Done waiting."
+    } else {
+        "The time is up; ask again."
+    };
     (done || late).then(|| Ran::good(json!({ "message": message, "results": results })))
 }
 
@@ -370,18 +406,25 @@ fn workbench(code: &str) -> Ran {
         Some(inside.trim_matches(['"', '\'']))
     });
     let stdout: Vec<&str> = printed.collect();
-    Ran::good(json!({ "results": null, "stdout": stdout.join("\n"), "stderr": "", "error": null,
-        "sandbox_id_suffix": "fake" }))
+    Ran::good(
+        json!({ "results": null, "stdout": stdout.join("\n"), "stderr": "", "error": null,
+        "sandbox_id_suffix": "fake" }),
+    )
 }
 
 /// It understands `echo …` as well.
 fn bash(command: &str) -> Ran {
     let (stdout, stderr) = match command.strip_prefix("echo ") {
         Some(words) => (format!("{words}\n"), String::new()),
-        None => (String::new(), format!("the fake's sandbox does not know: {command}\n")),
+        None => (
+            String::new(),
+            format!("the fake's sandbox does not know: {command}\n"),
+        ),
     };
-    Ran::good(json!({ "stdout": stdout, "stdoutLines": stdout.lines().count(), "stderr": stderr,
-        "stderrLines": stderr.lines().count() }))
+    Ran::good(
+        json!({ "stdout": stdout, "stdoutLines": stdout.lines().count(), "stderr": stderr,
+        "stderrLines": stderr.lines().count() }),
+    )
 }
 
 /// The list of `GET …/tools`: meta tools, then what is preloaded, as tool objects.
@@ -403,6 +446,7 @@ pub(super) fn mcp_tools(session: &Session) -> Vec<Value> {
         exposed::of_mcp(meta.slug, meta.about, &schema, meta.tags)
     });
     let apps = session_rules::preloaded(session).into_iter();
-    let apps = apps.map(|(_, tool)| exposed::of_mcp(tool.slug, tool.about, &catalog::input_schema(tool), tool.tags));
+    let apps =
+        apps.map(|(_, tool)| exposed::of_mcp(tool.slug, tool.about, &catalog::input_schema(tool), tool.tags));
     metas.chain(apps).collect()
 }

@@ -29,7 +29,10 @@ impl Rate {
         self.used += 1;
         let headers = [
             ("x-ratelimit", limit.to_string()),
-            ("x-ratelimit-remaining", limit.saturating_sub(self.used).to_string()),
+            (
+                "x-ratelimit-remaining",
+                limit.saturating_sub(self.used).to_string(),
+            ),
             ("x-ratelimit-window-size", "60s".to_owned()),
         ];
         if self.limit.is_none_or(|limit| self.used <= limit) {

@@ -108,11 +108,7 @@ fn note(world: &mut World, asked: &Asked, place: &'static str, segments: &[&str]
 }
 
 /// Looks at the key, exactly one, and takes from the budget.
-fn admit(
-    world: &mut World,
-    asked: &Asked,
-    segments: &[&str],
-) -> Result<Vec<(&'static str, String)>, Reply> {
+fn admit(world: &mut World, asked: &Asked, segments: &[&str]) -> Result<Vec<(&'static str, String)>, Reply> {
     let open = match segments {
         ["link", ..] => true,
         ["v3", "mcp", ..] => !world.switches.require_mcp_api_key,
@@ -124,7 +120,8 @@ fn admit(
     let kinds = ["x-api-key", "x-user-api-key", "x-org-api-key"];
     let given = kinds.iter().filter(|kind| asked.headers.contains_key(**kind));
     if given.count() > 1 {
-        let message = "Multiple authentication modes were given; use one of x-api-key, x-user-api-key, x-org-api-key";
+        let message =
+            "Multiple authentication modes were given; use one of x-api-key, x-user-api-key, x-org-api-key";
         return Err(Reply::error(401, 10401, "HTTP_Unauthorized", message));
     }
     let key = asked.header("x-api-key").unwrap_or_default();
@@ -141,7 +138,11 @@ fn next_odd(fake: &Fake, asked: &Asked, place: &str) -> Option<Response> {
     let mut world = fake.world();
     let mut take = |place: &str| world.odd.get_mut(place)?.pop_front();
     let calls = place == "mcp" && asked.body["method"] == "tools/call";
-    let odd = if calls { take("call").or_else(|| take(place)) } else { take(place) };
+    let odd = if calls {
+        take("call").or_else(|| take(place))
+    } else {
+        take(place)
+    };
     odd.map(|odd| Reply::from(odd).into_response())
 }
 

@@ -140,14 +140,18 @@ fn well_formed(key: &str, block: &Value, patch: bool, switches: &Switches) -> bo
         "toolkits" => choice(block, &|list| fits(&Kind::Texts, list)),
         "tags" => tags(block),
         "tools" => each(&|rule| {
-            let alone = |tags_block: &Value| rule.as_object().is_some_and(|rule| rule.len() == 1) && tags(tags_block);
-            rule.get("tags").map_or_else(|| choice(rule, &|list| fits(&Kind::Texts, list)), alone)
+            let alone =
+                |tags_block: &Value| rule.as_object().is_some_and(|rule| rule.len() == 1) && tags(tags_block);
+            rule.get("tags")
+                .map_or_else(|| choice(rule, &|list| fits(&Kind::Texts, list)), alone)
         }),
         "auth_configs" => each(&Value::is_string),
         "connected_accounts" => each(&|ids| fits(&Kind::Texts, ids)),
         "preload" => {
             let one = block.as_object().is_some_and(|block| block.len() == 1);
-            one && block.get("tools").is_some_and(|tools| tools == "all" || fits(&Kind::Texts, tools))
+            one && block
+                .get("tools")
+                .is_some_and(|tools| tools == "all" || fits(&Kind::Texts, tools))
         }
         "hooks" => block.is_object() || block.as_array().is_some_and(|hooks| hooks.len() <= 20),
         "instant" => block.is_object() || *block == json!(false),
@@ -159,21 +163,28 @@ fn well_formed(key: &str, block: &Value, patch: bool, switches: &Switches) -> bo
 fn tags(block: &Value) -> bool {
     let known = |list: &Value| {
         let tags = list.as_array();
-        tags.is_some_and(|tags| tags.iter().all(|tag| tag.as_str().is_some_and(|tag| TAGS.contains(&tag))))
+        tags.is_some_and(|tags| {
+            tags.iter()
+                .all(|tag| tag.as_str().is_some_and(|tag| TAGS.contains(&tag)))
+        })
     };
     let keys = |block: &Map<String, Value>| {
-        block
-            .iter()
-            .all(|(key, list)| ["enable", "disable", "require_approval"].contains(&key.as_str()) && known(list))
+        block.iter().all(|(key, list)| {
+            ["enable", "disable", "require_approval"].contains(&key.as_str()) && known(list)
+        })
     };
     known(block) || block.as_object().is_some_and(keys)
 }
 
 /// `enable` or `disable`, and `require_approval`, at least one of them.
 fn choice(block: &Value, list: &dyn Fn(&Value) -> bool) -> bool {
-    let Some(block) = block.as_object() else { return false };
+    let Some(block) = block.as_object() else {
+        return false;
+    };
     let known = ["enable", "disable", "require_approval"];
-    let fits = block.iter().all(|(key, value)| known.contains(&key.as_str()) && list(value));
+    let fits = block
+        .iter()
+        .all(|(key, value)| known.contains(&key.as_str()) && list(value));
     let both = block.contains_key("enable") && block.contains_key("disable");
     fits && !both && !block.is_empty()
 }
@@ -182,7 +193,9 @@ fn fits(kind: &Kind, value: &Value) -> bool {
     match kind {
         Kind::Bool => value.is_boolean(),
         Kind::Text => value.is_string(),
-        Kind::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+        Kind::Texts => value
+            .as_array()
+            .is_some_and(|list| list.iter().all(Value::is_string)),
         Kind::Whole(least, most) => value.as_u64().is_some_and(|n| (*least..=*most).contains(&n)),
         Kind::Positive => value.as_f64().is_some_and(|n| n > 0.0),
         Kind::OneOf(words) => value.as_str().is_some_and(|word| words.contains(&word)),
@@ -235,7 +248,11 @@ pub(super) fn shown(user: &str, blocks: &Map<String, Value>) -> Value {
     for (block, keys) in [
         (
             "manage_connections",
-            &["callback_url", "enable_wait_for_connections", "enable_connection_removal"][..],
+            &[
+                "callback_url",
+                "enable_wait_for_connections",
+                "enable_connection_removal",
+            ][..],
         ),
         ("workbench", &["auto_offload_threshold", "sandbox_size"]),
     ] {
@@ -245,7 +262,12 @@ pub(super) fn shown(user: &str, blocks: &Map<String, Value>) -> Value {
             }
         }
     }
-    for key in ["auth_configs", "connected_accounts", "multi_account", "proxy_execute"] {
+    for key in [
+        "auth_configs",
+        "connected_accounts",
+        "multi_account",
+        "proxy_execute",
+    ] {
         if let Some(block) = blocks.get(key) {
             config[key] = block.clone();
         }
@@ -270,7 +292,11 @@ pub(super) fn shown(user: &str, blocks: &Map<String, Value>) -> Value {
 }
 
 fn renamed_tags(tags: &Value) -> Value {
-    if tags.is_array() { json!({ "enabled": tags }) } else { renamed(tags) }
+    if tags.is_array() {
+        json!({ "enabled": tags })
+    } else {
+        renamed(tags)
+    }
 }
 
 fn renamed(block: &Value) -> Value {
@@ -280,5 +306,8 @@ fn renamed(block: &Value) -> Value {
         key => key.to_owned(),
     };
     let block = block.as_object().into_iter().flatten();
-    block.map(|(key, value)| (name(key), value.clone())).collect::<Map<_, _>>().into()
+    block
+        .map(|(key, value)| (name(key), value.clone()))
+        .collect::<Map<_, _>>()
+        .into()
 }

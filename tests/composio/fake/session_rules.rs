@@ -16,7 +16,9 @@ pub(super) fn check(world: &World, user: &str, blocks: &Map<String, Value>) -> R
     let field = |block: &str, key: &str| blocks.get(block).and_then(|block| block.get(key));
     let multi = field("multi_account", "enable").and_then(Value::as_bool);
     let more = ["max_accounts_per_toolkit", "require_explicit_selection"];
-    let said = more.iter().any(|key| field("multi_account", key).is_some_and(|value| *value != false));
+    let said = more
+        .iter()
+        .any(|key| field("multi_account", key).is_some_and(|value| *value != false));
     if multi == Some(false) && said {
         let message = "multi_account.enable is false, so it takes no maximum and no explicit selection";
         return Err(Reply::bad_session(message));
@@ -40,7 +42,9 @@ fn toolkits_exist(world: &World, blocks: &Map<String, Value>) -> Result<(), Repl
     if !world.switches.unknown_toolkits_are_refused {
         return Ok(());
     }
-    let Some(block) = blocks.get("toolkits") else { return Ok(()) };
+    let Some(block) = blocks.get("toolkits") else {
+        return Ok(());
+    };
     for key in ["enable", "disable", "require_approval"] {
         for slug in texts(block.get(key)) {
             if catalog::toolkit(slug).is_none() {
@@ -87,7 +91,9 @@ fn pins_are_good(world: &World, user: &str, blocks: &Map<String, Value>) -> Resu
     for (toolkit, ids) in pins.into_iter().flatten() {
         let ids = texts(Some(ids));
         if ids.len() > 1 && !multi {
-            let fault = format!("Error in payload.connected_accounts.{toolkit}: at most one account without multi_account");
+            let fault = format!(
+                "Error in payload.connected_accounts.{toolkit}: at most one account without multi_account"
+            );
             return Err(Reply::bad_payload(&[fault]));
         }
         for id in ids {
@@ -135,7 +141,9 @@ fn preload_fits(blocks: &Map<String, Value>, multi: bool) -> Result<(), Reply> {
 
 /// Whether a configuration reaches a toolkit.
 pub(super) fn allows_toolkit(blocks: &Map<String, Value>, slug: &str) -> bool {
-    let Some(block) = blocks.get("toolkits") else { return true };
+    let Some(block) = blocks.get("toolkits") else {
+        return true;
+    };
     if block.get("enable").is_some() {
         return texts(block.get("enable")).contains(&slug);
     }

@@ -94,7 +94,10 @@ pub(super) fn link_for(
         let url = links::url(world, &token);
         return Ok(Linked { token, url, account });
     }
-    let most = session.blocks.get("multi_account").and_then(|block| block.get("max_accounts_per_toolkit"));
+    let most = session
+        .blocks
+        .get("multi_account")
+        .and_then(|block| block.get("max_accounts_per_toolkit"));
     let most = most.and_then(Value::as_u64).unwrap_or(5);
     let there = grants::active(world, &session.user_id, toolkit).len() as u64;
     if session.multi_account() && there >= most {
@@ -120,9 +123,12 @@ fn link(world: &mut World, asked: &Asked, session: &Session) -> Outcome {
     let toolkit = asked.text("toolkit").ok_or_else(fault)?;
     let callback = links::callback(asked)?;
     let linked = link_for(world, session, toolkit, asked.text("alias"), callback)?;
-    Ok(Reply::json(201, json!({
-        "link_token": linked.token, "redirect_url": linked.url, "connected_account_id": linked.account,
-    })))
+    Ok(Reply::json(
+        201,
+        json!({
+            "link_token": linked.token, "redirect_url": linked.url, "connected_account_id": linked.account,
+        }),
+    ))
 }
 
 fn search(world: &mut World, asked: &Asked, session: &Session) -> Outcome {
@@ -143,7 +149,9 @@ fn search(world: &mut World, asked: &Asked, session: &Session) -> Outcome {
 
 fn proxy(world: &mut World, asked: &Asked, session: &Session) -> Outcome {
     let missing = |key: &str| Reply::bad_payload(&[format!("Error in payload.{key}: Required")]);
-    let toolkit = asked.text("toolkit_slug").ok_or_else(|| missing("toolkit_slug"))?;
+    let toolkit = asked
+        .text("toolkit_slug")
+        .ok_or_else(|| missing("toolkit_slug"))?;
     let endpoint = asked.text("endpoint").ok_or_else(|| missing("endpoint"))?;
     let method = asked.text("method").ok_or_else(|| missing("method"))?;
     if !session.flag("proxy_execute", "enable", true) {
@@ -152,20 +160,29 @@ fn proxy(world: &mut World, asked: &Asked, session: &Session) -> Outcome {
     }
     let account = match executions::choose(world, session, toolkit, asked.text("account")) {
         Ok(account) => account.id.clone(),
-        Err(none) => return Err(no_account(world, none)),
+        Err(none) => return Err(no_account(world, &none)),
     };
     let tool = format!("{method} {endpoint}");
     executions::note(
-        world, &tool, Some(&session.id), &session.user_id, Some(&account), &asked.body["body"], "proxy_execute", true,
+        world,
+        &tool,
+        Some(&session.id),
+        &session.user_id,
+        Some(&account),
+        &asked.body["body"],
+        "proxy_execute",
+        true,
     );
     let data = json!({ "login": session.user_id, "connected_account_id": account });
-    Ok(Reply::ok(json!({ "status": 200, "data": data, "headers": { "content-type": "application/json" } })))
+    Ok(Reply::ok(
+        json!({ "status": 200, "data": data, "headers": { "content-type": "application/json" } }),
+    ))
 }
 
-fn no_account(world: &World, none: NoAccount) -> Reply {
+fn no_account(world: &World, none: &NoAccount) -> Reply {
     let (NoAccount::None(why) | NoAccount::Several(why)) = none;
     let status = world.switches.no_connection_status;
-    Reply::error(status, 4302, "ToolRouterV2_NoActiveConnection", &why)
+    Reply::error(status, 4302, "ToolRouterV2_NoActiveConnection", why)
 }
 
 /// `POST …/execute` and `…/execute_meta`: 200 also when the tool failed.
@@ -189,20 +206,26 @@ fn try_execute(
     let slug = asked.text(key).ok_or_else(missing)?;
     let arguments = asked.body.get("arguments").cloned().unwrap_or_else(|| json!({}));
     if !arguments.is_object() {
-        return Err(Reply::bad_payload(&["Error in payload.arguments: Invalid input".to_owned()]));
+        return Err(Reply::bad_payload(&[
+            "Error in payload.arguments: Invalid input".to_owned()
+        ]));
     }
     if let Some(meta) = meta::named(slug) {
         if !meta::has(&session, meta) {
-            return Err(Reply::bad_session(&format!("Tool {slug} is disabled for this session")));
+            return Err(Reply::bad_session(&format!(
+                "Tool {slug} is disabled for this session"
+            )));
         }
         return match meta::call(world, &session, slug, &arguments, began_ms) {
-            Called::Ran(ran) => Ok(Some(told(world, ran))),
+            Called::Ran(ran) => Ok(Some(told(world, &ran))),
             Called::Wait => Ok(None),
             Called::Invalid(fault) => Err(Reply::bad_payload(&[fault])),
         };
     }
     if part == "execute_meta" {
-        return Err(Reply::bad_payload(&["Error in payload.slug: Invalid enum value".to_owned()]));
+        return Err(Reply::bad_payload(&[
+            "Error in payload.slug: Invalid enum value".to_owned()
+        ]));
     }
     if let Ok((toolkit, tool)) = executions::reach(&session, slug)
         && needs_approval(&session, toolkit, tool)
@@ -210,17 +233,28 @@ fn try_execute(
     {
         return Ok(Some(reply));
     }
-    match in_session(world, &session, slug, &arguments, asked.text("account"), "execute") {
-        Ok(ran) => Ok(Some(told(world, ran))),
-        Err(NoAccount::Several(why)) => Ok(Some(told(world, Ran::failed(why)))),
-        Err(none) => Err(no_account(world, none)),
+    match in_session(
+        world,
+        &session,
+        slug,
+        &arguments,
+        asked.text("account"),
+        "execute",
+    ) {
+        Ok(ran) => Ok(Some(told(world, &ran))),
+        Err(NoAccount::Several(why)) => Ok(Some(told(world, &Ran::failed(why)))),
+        Err(none) => Err(no_account(world, &none)),
     }
 }
 
-fn told(world: &World, ran: Ran) -> Reply {
+fn told(world: &World, ran: &Ran) -> Reply {
     let mut body = json!({ "data": ran.data, "error": ran.error, "log_id": id("log_") });
     if world.switches.result_type {
-        body["result_type"] = json!(if body["error"].is_null() { "completed" } else { "failed" });
+        body["result_type"] = json!(if body["error"].is_null() {
+            "completed"
+        } else {
+            "failed"
+        });
     }
     Reply::ok(body)
 }
@@ -237,7 +271,9 @@ fn approval(asked: &Asked, slug: &str, arguments: &Value) -> Result<Option<Reply
         return Ok(Some(Reply::ok(said)));
     };
     if asked.text("request_state") != Some(&state) {
-        return Err(Reply::bad_payload(&["Error in payload.request_state: Invalid input".to_owned()]));
+        return Err(Reply::bad_payload(&[
+            "Error in payload.request_state: Invalid input".to_owned(),
+        ]));
     }
     if answers["approval"]["action"] == "accept" {
         return Ok(None);

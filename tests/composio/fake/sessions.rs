@@ -41,7 +41,10 @@ impl Session {
     }
 
     pub(super) fn callback_url(&self) -> Option<&str> {
-        self.blocks.get("manage_connections")?.get("callback_url")?.as_str()
+        self.blocks
+            .get("manage_connections")?
+            .get("callback_url")?
+            .as_str()
     }
 }
 
@@ -141,7 +144,9 @@ fn patch(world: &mut World, asked: &Asked, mut session: Session) -> Outcome {
     session_blocks::merge(&mut blocks, wanted);
     session_rules::check(world, &session.user_id, &blocks)?;
     let before = session_blocks::shown(&session.user_id, &session.blocks);
-    session.history.push((session.version, session.changed_ms, before));
+    session
+        .history
+        .push((session.version, session.changed_ms, before));
     session.blocks = blocks;
     session.version += 1;
     session.changed_ms = world.now_ms();
@@ -153,9 +158,7 @@ fn patch(world: &mut World, asked: &Asked, mut session: Session) -> Outcome {
 
 /// `GET …/config_history`: the newest first.
 pub(super) fn history(asked: &Asked, session: &Session) -> Outcome {
-    let item = |version: u64, at_ms: u64, config: &Value, current: bool| {
-        json!({ "version": version, "created_at": iso(at_ms), "config": config, "is_current": current })
-    };
+    let item = |version: u64, at_ms: u64, config: &Value, current: bool| json!({ "version": version, "created_at": iso(at_ms), "config": config, "is_current": current });
     let now = session_blocks::shown(&session.user_id, &session.blocks);
     let mut items = vec![item(session.version, session.changed_ms, &now, true)];
     let before = session.history.iter().rev();

@@ -52,7 +52,11 @@ fn list(asked: &Asked) -> Outcome {
 }
 
 fn managed(toolkit: &Toolkit) -> Vec<&str> {
-    if toolkit.managed { vec![toolkit.scheme] } else { Vec::new() }
+    if toolkit.managed {
+        vec![toolkit.scheme]
+    } else {
+        Vec::new()
+    }
 }
 
 fn meta(toolkit: &Toolkit) -> Value {

@@ -60,17 +60,28 @@ fn list(asked: &Asked) -> Outcome {
             return slugs.iter().any(|slug| slug == tool.slug);
         }
         let text = format!("{} {}", tool.slug, tool.about).to_lowercase();
-        let tagged = asked.list("tags").is_none_or(|tags| tags.iter().any(|tag| tool.tags.contains(&tag.as_str())));
+        let tagged = asked
+            .list("tags")
+            .is_none_or(|tags| tags.iter().any(|tag| tool.tags.contains(&tag.as_str())));
         asked.lists("toolkit_slug", toolkit.slug) && tagged && text.contains(&query)
     };
     let found = catalog::every_tool().filter(found);
-    let items: Vec<Value> = found.map(|(toolkit, tool)| exposed::object(toolkit, tool, version)).collect();
+    let items: Vec<Value> = found
+        .map(|(toolkit, tool)| exposed::object(toolkit, tool, version))
+        .collect();
     Ok(Reply::ok(page(asked, &items, cut(20, 1000))?))
 }
 
 /// Which account a call without a session uses: the one that is named, else the user's newest ACTIVE one.
 fn account_of(world: &World, asked: &Asked, toolkit: &str) -> Result<(String, String), Reply> {
-    let missing = || Reply::error(400, 1803, "ConnectedAccount_NotFound", "No connected account found");
+    let missing = || {
+        Reply::error(
+            400,
+            1803,
+            "ConnectedAccount_NotFound",
+            "No connected account found",
+        )
+    };
     let user = asked.text("user_id");
     if let Some(named) = asked.text("connected_account_id") {
         let account = world.accounts.get(named).filter(|account| {
@@ -81,14 +92,22 @@ fn account_of(world: &World, asked: &Asked, toolkit: &str) -> Result<(String, St
     }
     let fault = || Reply::bad_payload(&["Error in payload.user_id: Required".to_owned()]);
     let user = user.filter(|user| !user.is_empty()).ok_or_else(fault)?;
-    let account = grants::active(world, user, toolkit).into_iter().next().ok_or_else(missing)?;
+    let account = grants::active(world, user, toolkit)
+        .into_iter()
+        .next()
+        .ok_or_else(missing)?;
     Ok((account.id.clone(), user.to_owned()))
 }
 
 fn execute(world: &mut World, asked: &Asked, slug: &str) -> Outcome {
     let (toolkit, tool) = known(slug)?;
     let both = asked.body.get("arguments").is_some() && asked.body.get("text").is_some();
-    if both || asked.body.get("arguments").is_some_and(|arguments| !arguments.is_object()) {
+    if both
+        || asked
+            .body
+            .get("arguments")
+            .is_some_and(|arguments| !arguments.is_object())
+    {
         let fault = "Error in payload.arguments: Invalid input".to_owned();
         return Err(Reply::bad_payload(&[fault]));
     }
@@ -99,14 +118,17 @@ fn execute(world: &mut World, asked: &Asked, slug: &str) -> Outcome {
         (Some(account), user)
     };
     let arguments = asked.body.get("arguments").cloned().unwrap_or_else(|| json!({}));
-    let Ran { data, error } = run(world, Run {
-        tool,
-        session: None,
-        user: &user,
-        account,
-        arguments: &arguments,
-        via: "tools_execute",
-    });
+    let Ran { data, error } = run(
+        world,
+        Run {
+            tool,
+            session: None,
+            user: &user,
+            account,
+            arguments: &arguments,
+            via: "tools_execute",
+        },
+    );
     Ok(Reply::ok(json!({
         "data": data, "error": error, "successful": error.is_none(), "log_id": id("log_"), "session_info": null,
     })))
@@ -123,7 +145,14 @@ fn proxy(world: &mut World, asked: &Asked) -> Outcome {
     };
     let named = asked.text("connected_account_id").unwrap_or_default();
     let account = world.accounts.get(named).filter(|account| account.usable());
-    let missing = || Reply::error(400, 1803, "ConnectedAccount_NotFound", "No connected account found");
+    let missing = || {
+        Reply::error(
+            400,
+            1803,
+            "ConnectedAccount_NotFound",
+            "No connected account found",
+        )
+    };
     let account = account.ok_or_else(missing)?.clone();
     let at_ms = world.now_ms();
     world.ledger.executed(ledger::Execution {

@@ -40,13 +40,19 @@ pub(super) struct Letter {
 pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Outcome {
     match (asked.method.as_str(), rest) {
         ("GET", []) => {
-            let items: Vec<Value> = world.subscriptions.values().map(|one| shown(one, false)).collect();
+            let items: Vec<Value> = world
+                .subscriptions
+                .values()
+                .map(|one| shown(one, false))
+                .collect();
             Ok(Reply::ok(page(asked, &items, cut(20, 100))?))
         }
         ("POST", []) => create(world, asked),
         ("GET", ["event_types"]) => {
             let item = |event: &&str| json!({ "event_type": event, "description": event, "supported_versions": ["V3"] });
-            Ok(Reply::ok(json!({ "items": EVENTS.iter().map(item).collect::<Vec<_>>() })))
+            Ok(Reply::ok(
+                json!({ "items": EVENTS.iter().map(item).collect::<Vec<_>>() }),
+            ))
         }
         ("GET", [id]) => Ok(Reply::ok(shown(found(world, id)?, false))),
         ("PATCH", [id]) => {
@@ -77,7 +83,12 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Outcome
 }
 
 fn found<'w>(world: &'w World, id: &str) -> Result<&'w Subscription, Reply> {
-    let unknown = || Reply::not_found(&format!("Webhook subscription {id}"), "WebhookSubscription_NotFound");
+    let unknown = || {
+        Reply::not_found(
+            &format!("Webhook subscription {id}"),
+            "WebhookSubscription_NotFound",
+        )
+    };
     world.subscriptions.get(id).ok_or_else(unknown)
 }
 
@@ -130,12 +141,16 @@ fn wanted(world: &World, asked: &Asked, one: &mut Subscription) -> Result<(), Re
     }
     if let Some(events) = asked.body.get("enabled_events") {
         let list: Option<Vec<String>> = serde_json::from_value(events.clone()).ok();
-        let known = |list: &Vec<String>| !list.is_empty() && list.iter().all(|event| EVENTS.contains(&event.as_str()));
+        let known = |list: &Vec<String>| {
+            !list.is_empty() && list.iter().all(|event| EVENTS.contains(&event.as_str()))
+        };
         one.events = list.filter(known).ok_or_else(|| invalid("enabled_events"))?;
     }
     if let Some(version) = asked.text("version") {
         let known = ["V1", "V2", "V3"].contains(&version);
-        known.then(|| version.clone_into(&mut one.version)).ok_or_else(|| invalid("version"))?;
+        known
+            .then(|| version.clone_into(&mut one.version))
+            .ok_or_else(|| invalid("version"))?;
     }
     Ok(())
 }
@@ -145,7 +160,9 @@ fn wanted(world: &World, asked: &Asked, one: &mut Subscription) -> Result<(), Re
 /// after it was signed.
 pub(super) fn letters(world: &World, command: &Value) -> Result<Vec<Letter>, String> {
     let kind = command["type"].as_str().ok_or("`type` is missing")?;
-    let id = command["id"].as_str().map_or_else(|| format!("msg_{}", uuid()), str::to_owned);
+    let id = command["id"]
+        .as_str()
+        .map_or_else(|| format!("msg_{}", uuid()), str::to_owned);
     let seconds = command["timestamp"].as_u64().unwrap_or(world.now_ms() / 1000);
     let mut data = command.get("data").cloned().unwrap_or_else(|| json!({}));
     let mut metadata = json!({ "project_id": "pr_fake", "org_id": "org_fake" });
@@ -164,12 +181,13 @@ pub(super) fn letters(world: &World, command: &Value) -> Result<Vec<Letter>, Str
     }
     let body = json!({ "id": id, "timestamp": iso(seconds * 1000), "type": kind, "metadata": metadata, "data": data });
     let body = body.to_string();
-    let to: Vec<(String, String)> = match command["url"].as_str() {
-        Some(url) => vec![(url.to_owned(), command["secret"].as_str().ok_or("`secret` is missing")?.to_owned())],
-        None => {
-            let of = world.subscriptions.values().filter(|one| one.events.iter().any(|event| event == kind));
-            of.map(|one| (one.url.clone(), one.secret.clone())).collect()
-        }
+    let to: Vec<(String, String)> = if let Some(url) = command["url"].as_str() {
+        let secret = command["secret"].as_str().ok_or("`secret` is missing")?;
+        vec![(url.to_owned(), secret.to_owned())]
+    } else {
+        let of = |one: &&Subscription| one.events.iter().any(|event| event == kind);
+        let of = world.subscriptions.values().filter(of);
+        of.map(|one| (one.url.clone(), one.secret.clone())).collect()
     };
     let letter = |(url, secret): (String, String)| {
         let signed = hmac_sha256(secret.as_bytes(), format!("{id}.{seconds}.{body}").as_bytes());
@@ -182,18 +200,28 @@ pub(super) fn letters(world: &World, command: &Value) -> Result<Vec<Letter>, Str
                 ("webhook-timestamp", seconds.to_string()),
                 ("webhook-signature", signature),
             ],
-            body: if tampered { body.replace("\"type\"", "\"Type\"") } else { body.clone() },
+            body: if tampered {
+                body.replace("\"type\"", "\"Type\"")
+            } else {
+                body.clone()
+            },
         }
     };
     Ok(to.into_iter().map(letter).collect())
 }
 
 pub(super) async fn send(letters: Vec<Letter>) -> Value {
-    let builder = reqwest::Client::builder().no_proxy().tls_certs_only(std::iter::empty());
-    let Ok(client) = builder.build() else { return json!({ "error": "no client" }) };
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only(std::iter::empty());
+    let Ok(client) = builder.build() else {
+        return json!({ "error": "no client" });
+    };
     let mut said = Vec::new();
     for letter in letters {
-        let mut request = client.post(&letter.url).header("content-type", "application/json");
+        let mut request = client
+            .post(&letter.url)
+            .header("content-type", "application/json");
         for (name, value) in letter.headers {
             request = request.header(name, value);
         }

@@ -3,12 +3,12 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::fake::{Fake, KEY, Odd, error_body, odd};
-use super::{ALICE, BOB, Gate, login, message};
+use crate::fake::{KEY, Odd, error_body, odd};
+use crate::gate::{ALICE, BOB, Gate, connected, login, message};
 
 #[tokio::test]
 async fn a_key_that_is_refused_is_named_by_its_variable_and_never_by_its_value() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     assert_eq!(login(&gate.who(ALICE).await), "alice");
     fake.change_key("ak_another");
@@ -37,7 +37,7 @@ async fn a_key_that_is_refused_is_named_by_its_variable_and_never_by_its_value()
 
 #[tokio::test]
 async fn what_composio_says_is_read_in_every_form_that_it_takes() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     let full = error_body(
         400,
@@ -118,7 +118,7 @@ async fn what_composio_says_is_read_in_every_form_that_it_takes() {
 
 #[tokio::test]
 async fn a_create_that_was_certainly_not_carried_out_is_sent_again() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     fake.next_create(Odd {
         status: 429,
@@ -144,7 +144,7 @@ async fn a_create_that_was_certainly_not_carried_out_is_sent_again() {
 
 #[tokio::test]
 async fn the_key_does_not_go_to_another_host_and_the_session_there_is_deleted() {
-    let (fake, other) = (Fake::start().await, Fake::start().await);
+    let (fake, other) = (connected().await, connected().await);
     let gate = Gate::start(&fake).await;
     fake.puts_mcp_on(&other.origin);
     let answer = gate.who(ALICE).await;
@@ -162,7 +162,7 @@ async fn the_key_does_not_go_to_another_host_and_the_session_there_is_deleted() 
 
 #[tokio::test]
 async fn a_call_that_may_have_been_carried_out_is_not_sent_again() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     for (status, part) in [(500, "HTTP 500"), (429, "HTTP 429"), (401, "COMPOSIO_API_KEY")] {
         assert_eq!(login(&gate.who(ALICE).await), "alice");

@@ -8,13 +8,13 @@ use toolgate::integrations::Projects;
 use toolgate::supervisor::Supervisor;
 use toolgate::upstream::factory::factory;
 
-use super::fake::{Fake, KEY, Odd, error_body, odd};
-use super::{ALICE, BOB, Gate, NOBODY, configuration, login, message};
-use crate::cli::Desk;
+use crate::binary;
+use crate::fake::{KEY, Odd, error_body, odd};
+use crate::gate::{ALICE, BOB, Gate, NOBODY, configuration, connected, login, message};
 
 #[tokio::test]
 async fn two_users_have_two_sessions_and_neither_reaches_the_others() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     let answers = tokio::join!(
         gate.who(ALICE),
@@ -53,7 +53,7 @@ async fn two_users_have_two_sessions_and_neither_reaches_the_others() {
 
 #[tokio::test]
 async fn the_meta_tools_stand_in_the_one_list_and_nothing_shows_a_sessions_url() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     let listed = gate.ask(ALICE, "tools/list", json!({})).await;
     let names: Vec<&str> = listed["result"]["tools"]
@@ -92,7 +92,7 @@ async fn a_session_that_was_deleted_is_made_again_and_the_call_is_executed_once(
     ];
     for (index, form) in forms.into_iter().enumerate() {
         for gives_ids in [false, true] {
-            let fake = Fake::start().await;
+            let fake = connected().await;
             if let Some(form) = form.clone() {
                 fake.gone_is(form);
             }
@@ -121,7 +121,7 @@ async fn a_session_that_was_deleted_is_made_again_and_the_call_is_executed_once(
 
 #[tokio::test]
 async fn the_session_that_lists_is_made_again_as_well() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let config = configuration(&fake);
     let supervisor = Supervisor::new();
     let projects = Arc::new(Projects::new(&config.gateways));
@@ -145,7 +145,7 @@ async fn the_session_that_lists_is_made_again_as_well() {
 
 #[tokio::test]
 async fn an_endpoint_that_forgets_for_a_moment_costs_no_session() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     assert_eq!(login(&gate.who(ALICE).await), "alice");
     fake.next_mcp(odd(404, &error_body(404, 1, "X", "not found")));
@@ -161,7 +161,7 @@ async fn an_endpoint_that_forgets_for_a_moment_costs_no_session() {
 
 #[tokio::test]
 async fn a_user_called_default_gets_no_session_and_reads_why() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     let answer = gate.who(NOBODY).await;
     assert!(
@@ -174,7 +174,7 @@ async fn a_user_called_default_gets_no_session_and_reads_why() {
 
 #[tokio::test]
 async fn what_was_made_is_deleted_at_the_end() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
     let gate = Gate::start(&fake).await;
     assert_eq!(login(&gate.who(ALICE).await), "alice");
     assert_eq!(fake.sessions().len(), 2);
@@ -184,7 +184,8 @@ async fn what_was_made_is_deleted_at_the_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_key_in_the_environment_alone_makes_a_gateway() {
-    let fake = Fake::start().await;
+    let fake = connected().await;
+    fake.connect("local", "github");
     let origin = fake.origin.clone();
     let run = move |args: &'static [&'static str]| {
         let env = [
@@ -192,7 +193,7 @@ async fn the_key_in_the_environment_alone_makes_a_gateway() {
             ("COMPOSIO_BASE_URL", &origin),
             ("TOOLGATE_LISTEN", "127.0.0.1:1"),
         ];
-        Desk::empty().run_with(args, &env, "")
+        binary::toolgate(args, &env)
     };
     let (checked, called) = tokio::task::spawn_blocking(move || {
         let call = &[

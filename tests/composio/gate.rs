@@ -1,17 +1,8 @@
-//! A gateway of kind `composio` in front of a fake of Composio, as clients and operators meet it.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the fake and the Toolgate run beside the test, which ends them"
-)]
-
-mod fake;
-mod sessions;
-mod trouble;
+//! A Toolgate with one gateway of kind `composio` in front of the fake, with three users.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fake::{Fake, KEY};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use toolgate::app::{App, Options};
@@ -19,10 +10,20 @@ use toolgate::config::{self, Config, File, Flags, Sources};
 use toolgate::server::{Drained, Shutdown};
 use toolgate::upstream::gateways::GatewayStatus;
 
+use crate::fake::{Fake, KEY};
+
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn configuration(fake: &Fake) -> Config {
+/// A fake in which alice and bob are connected to GitHub.
+pub(crate) async fn connected() -> Fake {
+    let fake = Fake::start().await;
+    fake.connect("alice", "github");
+    fake.connect("bob", "github");
+    fake
+}
+
+pub(crate) fn configuration(fake: &Fake) -> Config {
     let file = File {
         name: "gateways.toml".to_owned(),
         text: format!(
@@ -39,23 +40,23 @@ fn configuration(fake: &Fake) -> Config {
 }
 
 /// A Toolgate with one Composio gateway and three users.
-struct Gate {
-    url: String,
-    http: reqwest::Client,
+pub(crate) struct Gate {
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
     statuses: Box<dyn Fn() -> Vec<GatewayStatus> + Send + Sync>,
     shutdown: Shutdown,
     served: JoinHandle<Drained>,
 }
 
 impl Gate {
-    async fn start(fake: &Fake) -> Self {
+    pub(crate) async fn start(fake: &Fake) -> Self {
         let gate = Self::start_anyhow(fake).await;
         gate.until(|status| status.listed.is_some()).await;
         gate
     }
 
     /// Starts it; waits for no list.
-    async fn start_anyhow(fake: &Fake) -> Self {
+    pub(crate) async fn start_anyhow(fake: &Fake) -> Self {
         let options = Options {
             guard: env!("CARGO_BIN_EXE_toolgate").into(),
             environment: Vec::new(),
@@ -73,7 +74,7 @@ impl Gate {
         }
     }
 
-    async fn until(&self, there: impl Fn(&GatewayStatus) -> bool) {
+    pub(crate) async fn until(&self, there: impl Fn(&GatewayStatus) -> bool) {
         let wait = async {
             while !(self.statuses)().iter().all(&there) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -84,7 +85,7 @@ impl Gate {
     }
 
     /// Sends a request of the modern era and returns the response.
-    async fn ask(&self, key: &str, method: &str, mut params: Value) -> Value {
+    pub(crate) async fn ask(&self, key: &str, method: &str, mut params: Value) -> Value {
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
@@ -113,31 +114,31 @@ impl Gate {
     }
 
     /// Has a tool executed that says who its user is at GitHub.
-    async fn who(&self, key: &str) -> Value {
+    pub(crate) async fn who(&self, key: &str) -> Value {
         let arguments = json!({ "tools": [{ "tool_slug": "GITHUB_GET_THE_AUTHENTICATED_USER", "arguments": {} }],
             "sync_response_to_workbench": false });
         let params = json!({ "name": "COMPOSIO_MULTI_EXECUTE_TOOL", "arguments": arguments });
         self.ask(key, "tools/call", params).await
     }
 
-    async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         let request = self.http.get(format!("{}{path}", self.url));
         let answer = request.header("authorization", format!("Bearer {ALICE}")).send();
         answer.await.unwrap().text().await.unwrap()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.begin();
         self.served.await.unwrap();
     }
 }
 
-const ALICE: &str = "key-of-alice-0123";
-const BOB: &str = "key-of-bob-456789";
-const NOBODY: &str = "key-of-nobody-123";
+pub(crate) const ALICE: &str = "key-of-alice-0123";
+pub(crate) const BOB: &str = "key-of-bob-456789";
+pub(crate) const NOBODY: &str = "key-of-nobody-123";
 
 /// Returns the login that a tool's result tells of.
-fn login(answer: &Value) -> String {
+pub(crate) fn login(answer: &Value) -> String {
     let text = answer["result"]["content"][0]["text"].as_str();
     let text: Value = serde_json::from_str(text.unwrap_or_else(|| panic!("{answer}"))).unwrap();
     text["data"]["results"][0]["response"]["data"]["login"]
@@ -147,7 +148,7 @@ fn login(answer: &Value) -> String {
 }
 
 /// Returns the message of an error.
-fn message(answer: &Value) -> &str {
+pub(crate) fn message(answer: &Value) -> &str {
     answer["error"]["message"]
         .as_str()
         .unwrap_or_else(|| panic!("{answer}"))
