@@ -82,12 +82,6 @@ impl Reader<'_> {
     /// Reads a table whose keys the table of keys names. `pattern` is `path` with `*` for a gateway's name.
     fn table(&mut self, pattern: &str, path: &str, table: &DeTable<'_>) -> Dict {
         let mut values = Dict::new();
-        if let Some((name, text, at)) = later(pattern, table) {
-            self.problem(at, &join(path, name), text);
-            if pattern == "gateways.*" {
-                return values;
-            }
-        }
         for (name, value) in in_order(table) {
             let at = name.span().start;
             let name: &str = name.get_ref();
@@ -135,9 +129,7 @@ impl Reader<'_> {
             (Shape::Table, _) => self.wrong_type(path, "a table", value),
             (Shape::List, _) => self.wrong_type(path, "a list of tables", value),
             (Shape::Unknown, _) => {
-                if !keys::LATER.iter().any(|(later, _)| *later == pattern) {
-                    self.problem(at, path, unknown(pattern));
-                }
+                self.problem(at, path, unknown(pattern));
                 None
             }
         }
@@ -262,15 +254,6 @@ impl Reader<'_> {
         );
         None
     }
-}
-
-/// Returns a key of the table that this version does not have yet, with what to say about it.
-fn later<'t>(pattern: &str, table: &'t DeTable<'_>) -> Option<(&'t str, &'static str, usize)> {
-    table.iter().find_map(|(name, _)| {
-        let path = join(pattern, name.get_ref());
-        let (_, text) = keys::LATER.iter().find(|(later, _)| *later == path)?;
-        Some((name.get_ref().as_ref(), *text, name.span().start))
-    })
 }
 
 /// Returns whether a gateway's table turns the gateway off: then nobody uses what it refers to.

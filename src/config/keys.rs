@@ -199,9 +199,6 @@ pub const KEYS: &[Key] = &[
     key("gateways.*.enabled_if_env", Kind::Text, WhenAbsent::Absent, "The gateway is there only when this variable is set and not empty."),
 ];
 
-/// Keys that are not there yet: said clearly rather than called unknown.
-pub(super) const LATER: &[(&str, &str)] = &[];
-
 /// Returns the key with this path.
 #[must_use]
 pub fn find(path: &str) -> Option<&'static Key> {

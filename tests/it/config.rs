@@ -10,6 +10,7 @@ mod reload;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use toolgate::config::StorePlace;
 use toolgate::config::{
     self, ConfigErrors, EraChoice, File, Flags, Loaded, LogFormat, Names, Prefix, Processes, Sources,
     Transport,
@@ -216,8 +217,32 @@ kind = "composio"
 api_key = "${COMPOSIO_API_KEY}"
 toolkits = ["gmail", "github"]
 "#;
-    let loaded = load(text, &[("COMPOSIO_API_KEY", "s3cret")]).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(loaded.config.gateways.len(), 1);
+    let config = load(text, &[("COMPOSIO_API_KEY", "s3cret")]).unwrap().config;
+    assert_eq!(config.server.store, StorePlace::File("data/toolgate.db".into()));
+}
+
+#[test]
+fn a_store_is_a_path_or_memory_and_nothing_else() {
+    for (store, place) in [
+        ("memory", StorePlace::Memory),
+        ("sqlite:///a/b.db", StorePlace::File("/a/b.db".into())),
+    ] {
+        let text = format!("[server]\nstore = '{store}'\n");
+        assert_eq!(good(&text).config.server.store, place);
+    }
+    for store in [
+        "",
+        "sqlite://",
+        "sqlite::memory:",
+        "postgres://host/db",
+        "data/toolgate.db",
+        "sqlite://a?mode=ro",
+    ] {
+        assert_eq!(
+            problems(&format!("[server]\nstore = '{store}'\n")),
+            ["gateways.toml:2: server.store: must be `sqlite://PATH` or `memory`"]
+        );
+    }
 }
 
 #[test]

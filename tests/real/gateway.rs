@@ -41,7 +41,7 @@ pub(crate) fn stdio(name: &str, command: &[&str], more: &str) -> String {
 pub(crate) struct Toolgate {
     process: Process,
     base: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Toolgate {
@@ -51,20 +51,34 @@ impl Toolgate {
         let config = dir.path().join("gateways.toml");
         std::fs::write(
             &config,
-            format!("[log]\nlevel = \"info,toolgate=debug\"\n\n{toml}"),
+            format!("[log]\nlevel = \"info,toolgate=debug\"\n\n{toml}")
+                .replace("{dir}", dir.path().to_str().unwrap()),
         )
         .unwrap();
         let (process, base) = serve(&config, &[]);
-        let mut started = Self {
-            process,
-            base,
-            _dir: dir,
-        };
-        let ready = format!("{}/readyz", started.base);
-        started.process.until("ready", READY, |_| {
+        let mut started = Self { process, base, dir };
+        started.ready();
+        started
+    }
+
+    /// Kills the gateway without a chance to clean up and starts it again, on another port, with the same store. The
+    /// configuration must name a `store` in `{dir}`.
+    pub(crate) fn kill_and_start_again(&mut self) {
+        self.process.kill();
+        self.start_again();
+    }
+
+    /// Starts the gateway again after it ended, with the configuration as it is now.
+    pub(crate) fn start_again(&mut self) {
+        (self.process, self.base) = serve(&self.dir.path().join("gateways.toml"), &[]);
+        self.ready();
+    }
+
+    fn ready(&mut self) {
+        let ready = format!("{}/readyz", self.base);
+        self.process.until("ready", READY, |_| {
             (wire::get(&ready).ok()?.0 == 200).then_some(())
         });
-        started
     }
 
     /// Starts the gateway with the checkout's own `gateways.toml`, as `make run` does, and waits until it listens.
@@ -73,7 +87,7 @@ impl Toolgate {
         Self {
             process,
             base,
-            _dir: tempfile::tempdir().unwrap(),
+            dir: tempfile::tempdir().unwrap(),
         }
     }
 
@@ -108,9 +122,12 @@ fn serve(config: &Path, environment: &[(&str, &str)]) -> (Process, String) {
             command.env_remove(name);
         }
     }
+    let written = std::fs::read_to_string(config).unwrap_or_default();
+    if !written.contains("\nstore =") {
+        command.env("TOOLGATE_STORE", "memory");
+    }
     command
         .env("REAL_TEST_SECRET", SECRET)
-        .env("TOOLGATE_STORE", "memory")
         .envs(environment.iter().copied());
     let mut process = Process::start("toolgate", &mut command);
     let url = process.until("listening", START, |p| {

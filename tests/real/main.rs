@@ -25,6 +25,7 @@ mod orphans;
 mod outage;
 mod process;
 mod questions;
+mod restart;
 mod stdio_servers;
 mod web;
 mod wire;

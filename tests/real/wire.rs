@@ -52,7 +52,7 @@ pub(crate) fn head(url: &str) -> bool {
 /// One legacy session, spoken by hand: what a client library would hide is visible here.
 pub(crate) struct Session {
     http: reqwest::Client,
-    url: String,
+    pub(crate) url: String,
     key: String,
     pub(crate) id: String,
 }
