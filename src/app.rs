@@ -17,6 +17,7 @@ use crate::config::{self, Config, Sources};
 use crate::identity::{Identity, KeyToolsError};
 use crate::inbound::{self, McpService};
 use crate::integrations::Projects;
+use crate::limits::STORE_KEY_LOOK_INTERVAL;
 use crate::policy::{Policy, Rules, RulesError};
 use crate::proxy::Proxy;
 use crate::server::{
@@ -134,6 +135,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let kept = store.name_claims().load().await?;
         let catalog = Arc::new(Catalog::with_names(Naming::of(config), kept));
+        supervisor.spawn("keys", turn_keys(store.clone()));
         supervisor.spawn("names", names::keep(store.clone(), catalog.clone()));
         let policy = Arc::new(Policy::new(catalog.clone(), Rules::of(config)?));
         let projects = Arc::new(Projects::new(&config.gateways));
@@ -215,7 +217,7 @@ impl App {
 impl Parts {
     fn server(&self, config: &Config, listener: Listener, shutdown: &Shutdown) -> Server {
         let proxy = Arc::new(Proxy::new(self.policy.clone(), self.gateways.clone()));
-        let sealer = Arc::new(self.store.sealer());
+        let sealer = self.store.sealer();
         let api = admin::router(admin::Parts {
             proxy: proxy.clone(),
             sealer: sealer.clone(),
@@ -256,6 +258,16 @@ impl Parts {
         move || Readiness {
             generation: generation.load(Ordering::Relaxed),
             gateways: gateways.statuses().into_iter().map(readiness).collect(),
+        }
+    }
+}
+
+/// Looks now and then whether it is time for another key.
+async fn turn_keys(store: Store) {
+    loop {
+        tokio::time::sleep(STORE_KEY_LOOK_INTERVAL).await;
+        if let Err(error) = store.turn_keys(clock::unix_s()).await {
+            tracing::warn!(error = told(&error), "the keys of the store were not turned");
         }
     }
 }

@@ -261,7 +261,9 @@ pub const SEALED_ID_BYTES_MAX: usize = 4 * 1024;
 pub const SEAL_KEYS_MAX: usize = 3;
 /// A secret in the store, sealed: a token or a URL.
 pub const STORED_SECRET_BYTES_MAX: usize = 64 * 1024;
-/// The newest key of the store seals for this long; at the first start after it there is another.
+/// How often it is looked at whether the store should take another key.
+pub const STORE_KEY_LOOK_INTERVAL: Duration = Duration::from_hours(1);
+/// The newest key of the store seals for this long.
 pub const STORE_KEY_AGE_MAX: Duration = Duration::from_hours(30 * 24);
 /// The file with the store's keys: some lines.
 pub const STORE_KEY_FILE_BYTES_MAX: u64 = 64 * 1024;

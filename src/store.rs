@@ -16,7 +16,7 @@ pub mod webhook_ids;
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -41,18 +41,11 @@ struct Parts {
     quick: SqlitePool,
     durable: SqlitePool,
     vault: Vault,
-    keys: KeySource,
+    clients: Arc<Sealer>,
+    keys: Mutex<Keyring>,
+    keys_path: Option<PathBuf>,
     /// Held for as long as the process lives; a store in memory needs none.
     lock: Option<File>,
-}
-
-/// The keys, not to be printed.
-struct KeySource(Keyring);
-
-impl std::fmt::Debug for KeySource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
 }
 
 impl Store {
@@ -84,7 +77,7 @@ impl Store {
             .connect_with(options)
             .await?;
         let pools = [pool.clone(), pool.clone(), pool];
-        Self::migrated(pools, Keyring::passing(), None).await
+        Self::migrated(pools, Keyring::passing(), None, None).await
     }
 
     async fn at(path: &Path, now_unix_s: u64) -> Result<Self, StoreError> {
@@ -94,7 +87,8 @@ impl Store {
             made.map_err(|source| place_error(folder, source))?;
         }
         let lock = lock(path)?;
-        let keys = Keyring::of_file(&beside(path, ".keys"), now_unix_s)?;
+        let keys_path = beside(path, ".keys");
+        let keys = Keyring::of_file(&keys_path, now_unix_s)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -113,10 +107,15 @@ impl Store {
             pool(SqliteSynchronous::Normal, 1),
             pool(SqliteSynchronous::Full, 1),
         ];
-        Self::migrated(pools, keys, Some(lock)).await
+        Self::migrated(pools, keys, Some(keys_path), Some(lock)).await
     }
 
-    async fn migrated(pools: [SqlitePool; 3], keys: Keyring, lock: Option<File>) -> Result<Self, StoreError> {
+    async fn migrated(
+        pools: [SqlitePool; 3],
+        keys: Keyring,
+        keys_path: Option<PathBuf>,
+        lock: Option<File>,
+    ) -> Result<Self, StoreError> {
         let [reader, quick, durable] = pools;
         migrations::migrator().run(&durable).await?;
         let store = Self(Arc::new(Parts {
@@ -124,23 +123,51 @@ impl Store {
             quick,
             durable,
             vault: Vault::new(keys.sealer(Use::Columns)),
-            keys: KeySource(keys),
+            clients: Arc::new(keys.sealer(Use::Clients)),
+            keys: Mutex::new(keys),
+            keys_path,
             lock,
         }));
-        let resealed = store.vault().reseal(&store).await?;
-        if resealed > 0 {
+        store.reseal().await?;
+        Ok(store)
+    }
+
+    /// Takes another key into use when the newest has been used for [`crate::limits::STORE_KEY_AGE_MAX`]: it seals from
+    /// now on, what is stored is sealed with it anew, and what clients hold goes on opening.
+    ///
+    /// # Errors
+    /// [`StoreError::Place`]: the file of keys cannot be written, the keys stay; [`StoreError::Database`]: some rows
+    /// stay sealed with the key before, until the next start.
+    pub async fn turn_keys(&self, now_unix_s: u64) -> Result<(), StoreError> {
+        let Some(path) = &self.0.keys_path else {
+            return Ok(());
+        };
+        {
+            let mut keys = self.0.keys.lock().unwrap_or_else(PoisonError::into_inner);
+            if !keys.turn_with_file(path, now_unix_s)? {
+                return Ok(());
+            }
+            keys.turn_sealer(&self.0.clients, Use::Clients);
+            keys.turn_sealer(self.0.vault.sealer(), Use::Columns);
+        }
+        self.reseal().await
+    }
+
+    async fn reseal(&self) -> Result<(), StoreError> {
+        let rows = self.vault().reseal(self).await?;
+        if rows > 0 {
             tracing::info!(
-                store.rows = resealed,
+                store.rows = rows,
                 "stored secrets were sealed with the newest key"
             );
         }
-        Ok(store)
+        Ok(())
     }
 
     /// Returns a sealer for what clients hold and hand back: it opens what the process before this one sealed.
     #[must_use]
-    pub fn sealer(&self) -> Sealer {
-        self.0.keys.0.sealer(Use::Clients)
+    pub fn sealer(&self) -> Arc<Sealer> {
+        self.0.clients.clone()
     }
 
     /// Starts the writer of clients' sessions; call it once. A store in memory keeps none: they end with the process.

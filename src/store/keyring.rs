@@ -46,11 +46,26 @@ impl Key {
             bytes: clock::random(),
         }
     }
+
+    fn derived(&self, of: Use) -> [u8; KEY_BYTES] {
+        Sha256::new()
+            .chain_update(of.label())
+            .chain_update(self.bytes)
+            .finalize()
+            .into()
+    }
 }
 
 /// The keys, newest first.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Keyring(Vec<Key>);
+
+/// Keys are never printed.
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keyring({})", self.0.len())
+    }
+}
 
 impl Keyring {
     /// Makes a ring that is gone with the process.
@@ -73,6 +88,20 @@ impl Keyring {
             ring.write(path).map_err(failed)?;
         }
         Ok(ring)
+    }
+
+    /// Adds a key to a ring and its file when the newest is old. Tells whether it did.
+    pub(super) fn turn_with_file(&mut self, path: &Path, now_unix_s: u64) -> Result<bool, StoreError> {
+        let mut next = self.clone();
+        if !next.turn(now_unix_s) {
+            return Ok(false);
+        }
+        next.write(path).map_err(|source| StoreError::Place {
+            path: path.to_owned(),
+            source,
+        })?;
+        *self = next;
+        Ok(true)
     }
 
     /// Adds a key when there is none or the newest is old. Tells whether it did.
@@ -130,15 +159,16 @@ impl Keyring {
             .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 
+    /// Takes the newest key into use in a sealer of this ring.
+    pub(super) fn turn_sealer(&self, sealer: &Sealer, of: Use) {
+        if let Some(newest) = self.0.first() {
+            sealer.rotate(&newest.derived(of));
+        }
+    }
+
     /// Returns a sealer for one use: the newest key seals, all open.
     pub(super) fn sealer(&self, of: Use) -> Sealer {
-        let mut derived = self.0.iter().rev().map(|key| -> [u8; KEY_BYTES] {
-            Sha256::new()
-                .chain_update(of.label())
-                .chain_update(key.bytes)
-                .finalize()
-                .into()
-        });
+        let mut derived = self.0.iter().rev().map(|key| key.derived(of));
         let Some(oldest) = derived.next() else {
             return Sealer::random();
         };

@@ -119,3 +119,29 @@ async fn a_folder_that_cannot_be_made_is_named() {
     let text = refused.to_string();
     assert!(text.contains("data") && text.contains("TOOLGATE_STORE"), "{text}");
 }
+
+#[tokio::test]
+async fn keys_turn_while_the_store_is_open_and_what_was_sealed_before_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = reopened(&place(&folder), NOW).await;
+    let (clients, vault) = (store.sealer(), store.vault());
+    let text = clients.seal(Purpose::Session, b"alice", b"x", u64::MAX).unwrap();
+    let sealed = vault.seal("t.c", "alice", b"secret").unwrap();
+    store.turn_keys(NOW + 1).await.unwrap();
+    assert!(clients.is_newest(&text), "it is not time yet");
+    store.turn_keys(NOW + STORE_KEY_AGE_MAX.as_secs()).await.unwrap();
+    assert!(!clients.is_newest(&text));
+    assert_eq!(
+        clients.open(Purpose::Session, b"alice", &text, NOW),
+        Ok(b"x".to_vec())
+    );
+    assert_eq!(vault.open("t.c", "alice", &sealed).unwrap(), b"secret");
+    let newer = clients.seal(Purpose::Session, b"alice", b"y", u64::MAX).unwrap();
+    store.close().await;
+    drop((store, clients));
+    let again = reopened(&place(&folder), NOW).await;
+    assert_eq!(
+        again.sealer().open(Purpose::Session, b"alice", &newer, NOW),
+        Ok(b"y".to_vec())
+    );
+}

@@ -40,6 +40,11 @@ impl Vault {
         Self(Arc::new(sealer))
     }
 
+    /// Returns what seals, for a key that turns.
+    pub(super) fn sealer(&self) -> &Sealer {
+        &self.0
+    }
+
     /// Seals a secret for `table.column` of a row of this owner.
     pub(super) fn seal(&self, place: &'static str, owner: &str, secret: &[u8]) -> Result<String, StoreError> {
         self.0

@@ -48,7 +48,7 @@ fn sessions_outlive_a_kill_and_stay_with_their_user() {
     let (mut kept, ended) = block_on(async {
         let kept = Session::open(client(), &toolgate.mcp(), ALICE).await;
         let ended = Session::open(client(), &toolgate.mcp(), ALICE).await;
-        let said = kept.call(1, "keep", json!({ "text": "before" }), None).await;
+        let said = kept.call(1, "dual_keep", json!({ "text": "before" }), None).await;
         assert_eq!(said.text(), Ok("kept"));
         assert_eq!(status_of(&ended, ALICE, Method::DELETE).await, 204);
         (kept, ended)
@@ -59,7 +59,9 @@ fn sessions_outlive_a_kill_and_stay_with_their_user() {
         block_on(async {
             assert_eq!(status_of(&kept, BOB, Method::POST).await, 404, "another user's");
             // The upstream's own session went down with the process; ours is the client's to end.
-            let said = kept.call(2, "count", json!({ "steps": 1 }), None).await;
+            let said = kept
+                .call(2, "dual_count", json!({ "steps": 1, "delay_ms": 1 }), None)
+                .await;
             assert_eq!(said.text(), Ok("counted to 1"), "round {round}");
         });
     }
