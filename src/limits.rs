@@ -205,6 +205,15 @@ pub const UPSTREAM_SESSION_SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// A pooled connection to an upstream without a request. Node closes its own after 5 s; a request that crosses that
 /// is lost without anyone knowing whether it arrived.
 pub const UPSTREAM_POOL_IDLE_MAX: Duration = Duration::from_secs(4);
+/// How often pooled connections without a request are looked at: too old ones and those that the upstream closed go.
+pub const UPSTREAM_POOL_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// A connection to an upstream on which nothing comes for this long is asked whether its other end is still there, and
+/// again every so often: a listen stream is silent for hours.
+pub const UPSTREAM_KEEPALIVE: Duration = Duration::from_secs(15);
+/// It is given up after so many such questions without an answer.
+pub const UPSTREAM_KEEPALIVE_RETRIES: u32 = 3;
+/// What we sent may stay unacknowledged by the upstream's machine for this long.
+pub const UPSTREAM_UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 /// Waiting before a dropped stream is resumed, unless the upstream says otherwise (`retry`).
 pub const RESUME_WAIT: Duration = Duration::from_secs(1);
 /// No `retry` of an upstream makes us resume sooner or later than between these.

@@ -66,7 +66,12 @@ impl ComposioTransport {
         settings: HttpSettings,
         supervisor: &Supervisor,
     ) -> Result<Self, SettingsError> {
-        let wire = Wire::new(settings.url.clone(), &settings.headers, settings.result_bytes_max)?;
+        let wire = Wire::new(
+            settings.url.clone(),
+            &settings.headers,
+            settings.result_bytes_max,
+            supervisor,
+        )?;
         let shared = Arc::new(Shared {
             project,
             wire,

@@ -2,6 +2,7 @@
 //! reason to doubt it. Sessions, listen streams and answers of one client's scope never reach another.
 
 mod abandoned;
+mod client;
 pub(super) mod fault;
 pub(super) mod flight;
 mod hearing;
@@ -84,7 +85,12 @@ impl HttpTransport {
     /// # Errors
     /// [`SettingsError`]: a header that cannot be sent, TLS that cannot be set up.
     pub fn new(settings: HttpSettings, supervisor: &Supervisor) -> Result<Self, SettingsError> {
-        let wire = Wire::new(settings.url.clone(), &settings.headers, settings.result_bytes_max)?;
+        let wire = Wire::new(
+            settings.url.clone(),
+            &settings.headers,
+            settings.result_bytes_max,
+            supervisor,
+        )?;
         Ok(Self::over(wire, settings, supervisor))
     }
 

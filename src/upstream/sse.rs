@@ -37,7 +37,12 @@ pub fn transport(
 ) -> Result<Arc<dyn Transport>, SettingsError> {
     let server = Server {
         gateway: settings.gateway.clone(),
-        wire: Wire::new(settings.url, &settings.headers, settings.result_bytes_max)?,
+        wire: Wire::new(
+            settings.url,
+            &settings.headers,
+            settings.result_bytes_max,
+            supervisor,
+        )?,
         supervisor: supervisor.clone(),
     };
     let setting = Setting {

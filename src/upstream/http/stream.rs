@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::client::{Body, root_cause};
 use super::fault::Fault;
-use super::wire::root_cause;
 use crate::limits::{CALL_AGE_MAX, STREAM_END_WAIT};
 use crate::protocol::message::Message;
 use crate::protocol::sse::{Event, Framer};
@@ -14,7 +14,7 @@ use crate::supervisor::Supervisor;
 /// An open event stream.
 #[derive(Debug)]
 pub(in crate::upstream) struct EventStream {
-    response: reqwest::Response,
+    body: Body,
     framer: Framer,
     idle: Duration,
     bytes_max: usize,
@@ -27,9 +27,9 @@ pub(in crate::upstream) struct EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(response: reqwest::Response, idle: Duration, bytes_max: usize) -> Self {
+    pub(super) fn new(body: Body, idle: Duration, bytes_max: usize) -> Self {
         Self {
-            response,
+            body,
             framer: Framer::new(),
             idle,
             bytes_max,
@@ -64,7 +64,7 @@ impl EventStream {
                 self.retry = event.retry_ms.map(Duration::from_millis).or(self.retry);
                 return Ok(Some(event));
             }
-            match tokio::time::timeout(self.idle, self.response.chunk()).await {
+            match tokio::time::timeout(self.idle, self.body.chunk()).await {
                 Err(_) => {
                     let seconds = self.idle.as_secs();
                     return Err(Fault::Broken(format!("nothing arrived for {seconds} s")));
@@ -96,10 +96,10 @@ impl EventStream {
     /// Lets a stream whose answer was read end by itself, so that its connection can be used again. What still comes
     /// is not read as messages: the first answer counts.
     pub(super) fn finish(mut self: Box<Self>, supervisor: &Supervisor) {
-        match self.response.chunk().now_or_never() {
+        match self.body.chunk().now_or_never() {
             Some(Ok(None) | Err(_)) => {}
             Some(Ok(Some(_))) | None => supervisor.spawn("end of an upstream stream", async move {
-                let read = async { while let Ok(Some(_)) = self.response.chunk().await {} };
+                let read = async { while let Ok(Some(_)) = self.body.chunk().await {} };
                 let _ = tokio::time::timeout(STREAM_END_WAIT, read).await;
             }),
         }
@@ -120,9 +120,7 @@ mod tests {
     use crate::limits::{QUESTION_TIMEOUT, SSE_IDLE_TIMEOUT};
 
     fn silent() -> Box<EventStream> {
-        let body = futures_util::stream::pending::<Result<&'static str, std::io::Error>>();
-        let response = http::Response::new(reqwest::Body::wrap_stream(body));
-        Box::new(EventStream::new(response.into(), SSE_IDLE_TIMEOUT, 1_024))
+        Box::new(EventStream::new(Body::silent(), SSE_IDLE_TIMEOUT, 1_024))
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body_util::Full;
 use url::Url;
 
+use super::client::{Body, Client, SendError, Target, root_cause};
 use super::fault::Fault;
 use super::stream::EventStream;
 use crate::config::Secret;
-use crate::limits::{
-    CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, IN_FLIGHT_PER_GATEWAY_MAX, SSE_IDLE_TIMEOUT, UPSTREAM_POOL_IDLE_MAX,
-};
+use crate::limits::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, SSE_IDLE_TIMEOUT};
 use crate::protocol::message::{Message, Outcome, Response};
+use crate::supervisor::Supervisor;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
+/// Room for the headers that a call adds: a map that grows is hashed anew.
+const HEADERS_OF_A_CALL: usize = 12;
 
 /// Why a gateway's HTTP settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub enum SettingsError {
     /// A header's name or value cannot be sent.
     #[error("header {0:?} cannot be sent: its name or value has characters that HTTP does not allow")]
     Header(String),
+    /// The URL cannot be asked for.
+    #[error("its URL has characters that HTTP does not allow")]
+    Url,
     /// TLS could not be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
@@ -32,9 +38,11 @@ pub enum SettingsError {
 /// Sends requests to one upstream.
 #[derive(Debug)]
 pub(in crate::upstream) struct Wire {
-    client: reqwest::Client,
+    client: Client,
     url: Url,
-    /// The operator's headers; ours win.
+    /// `None` when HTTP cannot ask for the URL.
+    target: Option<Target>,
+    /// The operator's headers, and what we say with every request.
     headers: HeaderMap,
     result_bytes_max: usize,
     /// The URL is shown to nobody.
@@ -97,30 +105,16 @@ impl Wire {
         url: Url,
         headers: &[(String, Secret)],
         result_bytes_max: usize,
+        supervisor: &Supervisor,
     ) -> Result<Self, SettingsError> {
         // Whoever installed a provider before us has the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .retry(reqwest::retry::never())
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(UPSTREAM_POOL_IDLE_MAX)
-            .pool_max_idle_per_host(IN_FLIGHT_PER_GATEWAY_MAX)
-            .user_agent(concat!("toolgate/", env!("CARGO_PKG_VERSION")));
-        if url.scheme() == "http" {
-            // Nothing will be verified: an image without certificates is no reason to refuse.
-            builder = builder.tls_certs_only(std::iter::empty());
-        }
-        let client = builder
-            .build()
-            .map_err(|error| SettingsError::Tls(root_cause(&error)))?;
+        let client = Client::new(url.scheme() == "https", supervisor);
         Ok(Self {
-            client,
+            client: client.map_err(|error| SettingsError::Tls(root_cause(&error)))?,
+            target: Some(Target::of(&url).ok_or(SettingsError::Url)?),
             url,
-            headers: operator_headers(headers)?,
+            headers: base_headers(headers)?,
             result_bytes_max,
             private: false,
         })
@@ -130,6 +124,7 @@ impl Wire {
     pub(in crate::upstream) fn at(&self, url: Url) -> Self {
         Self {
             client: self.client.clone(),
+            target: self.target.as_ref().and_then(|target| target.beside(&url)),
             url,
             headers: self.headers.clone(),
             result_bytes_max: self.result_bytes_max,
@@ -168,31 +163,29 @@ impl Wire {
             header::ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
-        let request = self.client.request(Method::POST, self.url.clone());
-        self.send(request.headers(all).body(body), patience).await
+        self.send(Method::POST, all, body, patience).await
     }
 
     /// Opens an event stream.
     pub(in crate::upstream) async fn get(&self, headers: &HeaderMap) -> Result<Reply, Fault> {
         let mut all = self.headers_with(headers);
         all.insert(header::ACCEPT, HeaderValue::from_static(EVENTS));
-        let request = self.client.request(Method::GET, self.url.clone());
-        let (reply, _) = self.send(request.headers(all), FIRST_BYTE_TIMEOUT).await?;
+        let sent = self.send(Method::GET, all, Bytes::new(), FIRST_BYTE_TIMEOUT);
+        let (reply, _) = sent.await?;
         Ok(reply)
     }
 
     /// Ends a session; what is said to that is of no interest.
     pub(super) async fn delete(&self, headers: &HeaderMap) {
-        let request = self.client.request(Method::DELETE, self.url.clone());
-        let request = request.headers(self.headers_with(headers));
-        if let Err(fault) = self.send(request, CONNECT_TIMEOUT).await {
+        let all = self.headers_with(headers);
+        let sent = self.send(Method::DELETE, all, Bytes::new(), CONNECT_TIMEOUT);
+        if let Err(fault) = sent.await {
             tracing::debug!(reason = %fault, "an upstream session was not ended");
         }
     }
 
     fn headers_with(&self, headers: &HeaderMap) -> HeaderMap {
         let mut all = self.headers.clone();
-        all.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for (name, value) in headers {
             all.insert(name.clone(), value.clone());
         }
@@ -201,25 +194,36 @@ impl Wire {
 
     async fn send(
         &self,
-        request: reqwest::RequestBuilder,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
         patience: Duration,
     ) -> Result<(Reply, HeaderMap), Fault> {
-        let response = match tokio::time::timeout(patience, request.send()).await {
+        let Some(target) = &self.target else {
+            return Err(Fault::Unreachable("HTTP cannot ask for its URL".to_owned()));
+        };
+        let mut request = http::Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.path.clone();
+        *request.headers_mut() = headers;
+        if !request.headers().contains_key(header::HOST) {
+            request.headers_mut().insert(header::HOST, target.host.clone());
+        }
+        let sent = self.client.send(&target.origin, request);
+        let response = match tokio::time::timeout(patience, sent).await {
             Err(_) => return Err(Fault::Timeout(patience)),
-            Ok(Err(error)) if error.is_connect() || error.is_builder() => {
-                return Err(Fault::Unreachable(root_cause(&error)));
-            }
-            Ok(Err(error)) => return Err(Fault::Broken(root_cause(&error))),
+            Ok(Err(SendError::Unreachable(reason))) => return Err(Fault::Unreachable(reason)),
+            Ok(Err(SendError::Broken(reason))) => return Err(Fault::Broken(reason)),
             Ok(Ok(response)) => response,
         };
-        let headers = response.headers().clone();
-        Ok((self.read_head(response).await?, headers))
+        let (head, body) = response.into_parts();
+        let reply = self.read_head(head.status, &head.headers, body).await?;
+        Ok((reply, head.headers))
     }
 
-    async fn read_head(&self, response: reqwest::Response) -> Result<Reply, Fault> {
-        let status = response.status();
+    async fn read_head(&self, status: StatusCode, headers: &HeaderMap, body: Body) -> Result<Reply, Fault> {
         if status.is_redirection() {
-            let target = self.redirect_target(response.headers());
+            let target = self.redirect_target(headers);
             return Err(Fault::Redirect { status, target });
         }
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
@@ -229,41 +233,41 @@ impl Wire {
             return Ok(Reply::Accepted);
         }
         let text = |name: HeaderName| {
-            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_owned()
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default()
         };
         let encoding = text(header::CONTENT_ENCODING);
         if !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity")) {
-            return Err(Fault::Encoding(shortened(&encoding)));
+            return Err(Fault::Encoding(shortened(encoding)));
         }
         let content_type = text(header::CONTENT_TYPE);
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         let is_json = essence.eq_ignore_ascii_case(JSON);
         if !status.is_success() {
             let error = if is_json {
-                self.read_error(response).await
+                self.read_error(body).await
             } else {
                 None
             };
             return Ok(Reply::Refused(Refusal {
                 status,
-                content_type: shortened(&content_type),
+                content_type: shortened(content_type),
                 error,
                 private: self.private,
             }));
         }
         if essence.eq_ignore_ascii_case(EVENTS) {
-            let stream = EventStream::new(response, SSE_IDLE_TIMEOUT, self.result_bytes_max);
+            let stream = EventStream::new(body, SSE_IDLE_TIMEOUT, self.result_bytes_max);
             return Ok(Reply::Events(Box::new(stream)));
         }
-        if response.content_length() == Some(0) {
+        if body.length() == Some(0) {
             return Ok(Reply::Accepted);
         }
         if !(is_json || essence.is_empty()) {
-            let content_type = shortened(&content_type);
+            let content_type = shortened(content_type);
             return Err(Fault::ContentType { status, content_type });
         }
-        let body = read_body(response, self.result_bytes_max).await?;
+        let body = read_body(body, self.result_bytes_max).await?;
         Ok(if body.is_empty() {
             Reply::Accepted
         } else {
@@ -271,8 +275,8 @@ impl Wire {
         })
     }
 
-    async fn read_error(&self, response: reqwest::Response) -> Option<Response> {
-        let body = read_body(response, self.result_bytes_max).await.ok()?;
+    async fn read_error(&self, body: Body) -> Option<Response> {
+        let body = read_body(body, self.result_bytes_max).await.ok()?;
         match Message::parse(body) {
             Ok(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
                 Some(response)
@@ -300,29 +304,41 @@ impl Wire {
     }
 }
 
-async fn read_body(mut response: reqwest::Response, bytes_max: usize) -> Result<Bytes, Fault> {
-    if response
-        .content_length()
-        .is_some_and(|length| length > bytes_max as u64)
-    {
+async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+    let length = body.length();
+    if length.is_some_and(|length| length > bytes_max as u64) {
         return Err(Fault::TooLarge(bytes_max));
     }
-    let mut body = BytesMut::new();
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
-        match tokio::time::timeout(FIRST_BYTE_TIMEOUT, response.chunk()).await {
+        let chunk = match tokio::time::timeout(FIRST_BYTE_TIMEOUT, body.chunk()).await {
             Err(_) => return Err(Fault::Timeout(FIRST_BYTE_TIMEOUT)),
             Ok(Err(error)) => return Err(Fault::Broken(root_cause(&error))),
-            Ok(Ok(None)) => return Ok(body.freeze()),
-            Ok(Ok(Some(chunk))) if body.len() + chunk.len() > bytes_max => {
-                return Err(Fault::TooLarge(bytes_max));
-            }
-            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            Ok(Ok(chunk)) => chunk,
+        };
+        let Some(chunk) = chunk else {
+            // What came in one piece is not copied.
+            return Ok(if rest.is_empty() { first } else { rest.freeze() });
+        };
+        if first.len().max(rest.len()) + chunk.len() > bytes_max {
+            return Err(Fault::TooLarge(bytes_max));
         }
+        if first.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if rest.is_empty() {
+            let whole = length.and_then(|length| usize::try_from(length).ok());
+            rest.reserve(whole.unwrap_or(first.len() + chunk.len()));
+            rest.extend_from_slice(&first);
+        }
+        rest.extend_from_slice(&chunk);
     }
 }
 
-fn operator_headers(headers: &[(String, Secret)]) -> Result<HeaderMap, SettingsError> {
-    let mut all = HeaderMap::with_capacity(headers.len());
+/// Makes what every request carries: the operator's headers and ours, which win.
+fn base_headers(headers: &[(String, Secret)]) -> Result<HeaderMap, SettingsError> {
+    let mut all = HeaderMap::with_capacity(headers.len() + HEADERS_OF_A_CALL);
     for (name, value) in headers {
         let refused = || SettingsError::Header(name.clone());
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
@@ -330,19 +346,11 @@ fn operator_headers(headers: &[(String, Secret)]) -> Result<HeaderMap, SettingsE
         value.set_sensitive(true);
         all.append(name, value);
     }
+    let agent = concat!("toolgate/", env!("CARGO_PKG_VERSION"));
+    all.entry(header::USER_AGENT)
+        .or_insert(HeaderValue::from_static(agent));
+    all.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     Ok(all)
-}
-
-/// Returns the innermost reason, which never holds the URL.
-pub(super) fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    if std::ptr::addr_eq(cause, std::ptr::from_ref(error)) {
-        return "the request failed".to_owned();
-    }
-    shortened(&cause.to_string())
 }
 
 /// Cuts a text of an upstream to what fits into a sentence.

@@ -1,0 +1,323 @@
+//! The HTTP/1.1 client below [`super::wire`]: hyper's connections, kept between requests. Follows no redirect, unpacks
+//! nothing, goes through no proxy, keeps no cookie, and sends nothing twice that may have arrived.
+//! A connection has no task of its own: who waits for an answer drives the connection that it comes on. So an answer
+//! wakes its call and nobody else, and an upstream whose answer nobody reads is held up by the network itself.
+
+mod open;
+mod origin;
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio_rustls::TlsConnector;
+use tower::Service;
+
+use self::open::{Open, Unsent};
+pub(super) use self::origin::Target;
+use self::origin::{Origin, Peer};
+use crate::clock;
+use crate::limits::{
+    CONNECT_TIMEOUT, IN_FLIGHT_PER_GATEWAY_MAX, UPSTREAM_KEEPALIVE, UPSTREAM_KEEPALIVE_RETRIES,
+    UPSTREAM_POOL_IDLE_MAX, UPSTREAM_POOL_SWEEP_INTERVAL, UPSTREAM_UNACKNOWLEDGED_MAX,
+};
+use crate::supervisor::Supervisor;
+
+/// Why no head of an answer came.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// No connection came about; nothing was written.
+    Unreachable(String),
+    /// The connection broke.
+    Broken(String),
+}
+
+/// Sends requests. Clones share the connections.
+#[derive(Clone, Debug)]
+pub(super) struct Client(Arc<Shared>);
+
+struct Shared {
+    tcp: HttpConnector,
+    /// Only there when the client was made for an upstream of https.
+    tls: Option<TlsConnector>,
+    idle: Mutex<Idle>,
+    supervisor: Supervisor,
+}
+
+/// Connections without a request, the last used last.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "a connection goes from hand to hand, and is large")]
+struct Idle {
+    open: Vec<Box<Open>>,
+    /// Whether somebody looks after them.
+    swept: bool,
+}
+
+impl Client {
+    /// Makes a client. Without TLS no certificates are read: an image without any is no reason to refuse.
+    pub(super) fn new(tls: bool, supervisor: &Supervisor) -> Result<Self, rustls::Error> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_keepalive(Some(UPSTREAM_KEEPALIVE));
+        tcp.set_keepalive_interval(Some(UPSTREAM_KEEPALIVE));
+        tcp.set_keepalive_retries(Some(UPSTREAM_KEEPALIVE_RETRIES));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(UPSTREAM_UNACKNOWLEDGED_MAX));
+        Ok(Self(Arc::new(Shared {
+            tcp,
+            tls: tls.then(connector).transpose()?,
+            idle: Mutex::default(),
+            supervisor: supervisor.clone(),
+        })))
+    }
+
+    /// Sends a request and waits for the head of its answer. Dropping the future closes its connection.
+    pub(super) async fn send(
+        &self,
+        origin: &Arc<Origin>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Body>, SendError> {
+        let mut request = request;
+        while let Some(open) = self.0.take_idle(origin) {
+            request = match self.exchange(open, request).await {
+                Ok(response) => return Ok(response),
+                Err(unsent) => match unsent.request {
+                    // It was closed while it was idle: nothing was written.
+                    Some(request) => request,
+                    None => return Err(SendError::Broken(root_cause(&unsent.error))),
+                },
+            };
+        }
+        let open = self.0.connect(origin).await?;
+        let sent = self.exchange(open, request).await;
+        sent.map_err(|unsent| SendError::Broken(root_cause(&unsent.error)))
+    }
+
+    async fn exchange(
+        &self,
+        open: Box<Open>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Body>, Box<Unsent>> {
+        let (open, response) = open.exchange(request).await?;
+        Ok(response.map(|incoming| Body::of(incoming, open, &self.0)))
+    }
+}
+
+fn connector() -> Result<TlsConnector, rustls::Error> {
+    let config = rustls::ClientConfig::builder().with_platform_verifier()?;
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+impl Shared {
+    async fn connect(&self, origin: &Arc<Origin>) -> Result<Box<Open>, SendError> {
+        let unreachable = |error: &(dyn Error + 'static)| SendError::Unreachable(root_cause(error));
+        let connecting = async {
+            let tcp = self.tcp.clone().call(origin.uri.clone()).await;
+            let tcp = tcp.map_err(|error| unreachable(&error))?;
+            let opened = match (&origin.peer, &self.tls) {
+                (Peer::Plain, _) => Open::over(tcp, origin).await,
+                (Peer::Tls(name), Some(tls)) => {
+                    let secured = tls.connect(name.clone(), tcp.into_inner()).await;
+                    let secured = secured.map_err(|error| unreachable(&error))?;
+                    Open::over(TokioIo::new(secured), origin).await
+                }
+                (Peer::Tls(_), None) => {
+                    return Err(SendError::Unreachable("TLS is not set up for it".to_owned()));
+                }
+            };
+            opened.map_err(|error| unreachable(&error))
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(SendError::Unreachable(format!(
+                "no connection within {} s",
+                CONNECT_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    fn take_idle(&self, origin: &Arc<Origin>) -> Option<Box<Open>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = idle.open.iter().rposition(|open| open.leads_to(origin))?;
+        let open = idle.open.swap_remove(at);
+        (clock::now().duration_since(open.idle_since) < UPSTREAM_POOL_IDLE_MAX).then_some(open)
+    }
+
+    /// Keeps a connection whose answer was read, if it can take another request.
+    fn keep(self: &Arc<Self>, mut open: Box<Open>) {
+        if !open.is_free() {
+            return;
+        }
+        open.idle_since = clock::now();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.open.len() >= IN_FLIGHT_PER_GATEWAY_MAX {
+            idle.open.remove(0);
+        }
+        idle.open.push(open);
+        if !std::mem::replace(&mut idle.swept, true) {
+            let sweep = sweep(Arc::downgrade(self));
+            self.supervisor.spawn("idle upstream connections", sweep);
+        }
+    }
+
+    /// Closes what has been idle for too long, or was closed by the upstream; true while there is more.
+    fn sweep(&self) -> bool {
+        let now = clock::now();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.open.retain_mut(|open| {
+            open.drive(&mut Context::from_waker(Waker::noop()));
+            now.duration_since(open.idle_since) < UPSTREAM_POOL_IDLE_MAX && open.is_free()
+        });
+        idle.swept = !idle.open.is_empty();
+        if !idle.swept {
+            idle.open = Vec::new();
+        }
+        idle.swept
+    }
+}
+
+/// Looks after idle connections as long as there are any.
+async fn sweep(client: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(UPSTREAM_POOL_SWEEP_INTERVAL).await;
+        let Some(client) = client.upgrade() else { return };
+        if !client.sweep() {
+            return;
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// The body of an answer. Read to its end, or dropped at an end that has arrived already, its connection is used
+/// again; dropped earlier, the connection is closed.
+pub(super) struct Body {
+    /// `None` once it was read to its end.
+    incoming: Option<Incoming>,
+    open: Option<Box<Open>>,
+    client: Weak<Shared>,
+    length: Option<u64>,
+}
+
+impl Body {
+    fn of(incoming: Incoming, open: Box<Open>, client: &Arc<Shared>) -> Self {
+        let mut body = Self {
+            length: incoming.size_hint().exact(),
+            incoming: Some(incoming),
+            open: Some(open),
+            client: Arc::downgrade(client),
+        };
+        if body.incoming.as_ref().is_some_and(Incoming::is_end_stream) {
+            body.release();
+        }
+        body
+    }
+
+    /// Says nothing and does not end.
+    #[cfg(test)]
+    pub(super) fn silent() -> Self {
+        Self {
+            incoming: None,
+            open: None,
+            client: Weak::new(),
+            length: None,
+        }
+    }
+
+    /// Returns the next piece; `None` at the end. Dropping the future loses nothing.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, hyper::Error> {
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, hyper::Error>> {
+        if let Poll::Ready(read) = self.poll_read() {
+            return Poll::Ready(read);
+        }
+        if let Some(open) = &mut self.open {
+            open.drive(cx);
+        }
+        self.poll_read()
+    }
+
+    /// Takes what the connection has brought. Only driving the connection brings more, so nobody is to be woken.
+    fn poll_read(&mut self) -> Poll<Result<Option<Bytes>, hyper::Error>> {
+        let Some(incoming) = &mut self.incoming else {
+            #[cfg(test)]
+            if self.client.ptr_eq(&Weak::new()) {
+                return Poll::Pending;
+            }
+            return Poll::Ready(Ok(None));
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            match std::pin::Pin::new(&mut *incoming).poll_frame(&mut cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.open = None;
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Ready(None) => {
+                    self.release();
+                    return Poll::Ready(Ok(None));
+                }
+            }
+        }
+    }
+
+    /// Returns how long the whole of it is, when that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Gives the connection back.
+    fn release(&mut self) {
+        self.incoming = None;
+        if let (Some(open), Some(client)) = (self.open.take(), self.client.upgrade()) {
+            client.keep(open);
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+/// Returns the innermost reason, which never holds the URL.
+pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    super::wire::shortened(&cause.to_string())
+}
+
+#[cfg(test)]
+mod tests;
