@@ -101,7 +101,9 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Outcome
             // Its accounts go with it. [I]
             world.accounts.retain(|_, account| account.auth_config_id != *id);
             world.dirty = true;
-            Ok(Reply::ok(json!({ "success": true })))
+            Ok(Reply::ok(
+                json!({ "success": true, "message": "The auth config was deleted" }),
+            ))
         }
         ("PATCH", [id, status @ ("ENABLED" | "DISABLED")]) => {
             found(world, id)?;
@@ -109,7 +111,9 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Outcome
                 config.enabled = *status == "ENABLED";
             }
             world.dirty = true;
-            Ok(Reply::ok(json!({ "success": true })))
+            Ok(Reply::ok(
+                json!({ "success": true, "message": "The auth config was changed" }),
+            ))
         }
         _ => Err(Reply::empty(405)),
     }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::answers::Reply;
 use super::asked::Asked;
 use super::executions::{NoAccount, Ran, in_session, reach};
-use super::meta::{self, Called};
+use super::meta;
+use super::meta_calls::{self, Called};
 use super::routes::Step;
 use super::session_rules::{needs_approval, preloaded};
 use super::sessions::Session;
@@ -117,7 +118,7 @@ fn call(world: &mut World, session: &Session, params: &Value, began_ms: u64) -> 
     let slug = params["name"].as_str().unwrap_or_default();
     let arguments = params.get("arguments").cloned().unwrap_or_else(|| json!({}));
     if let Some(meta) = meta::named(slug).filter(|meta| meta::has(session, meta)) {
-        let ran = match meta::call(world, session, meta.slug, &arguments, began_ms) {
+        let ran = match meta_calls::call(world, session, meta.slug, &arguments, began_ms) {
             Called::Ran(ran) => ran,
             Called::Wait => return None,
             Called::Invalid(fault) => Ran::failed(fault),

@@ -10,7 +10,8 @@ use super::asked::Asked;
 use super::ledger::Seen;
 use super::world::World;
 use super::{
-    Fake, accounts, auth_configs, control, links, mcp, session_tools, sessions, toolkits, tools, webhooks,
+    Fake, accounts, auth_configs, control, links, mcp, server_mcp, servers, session_tools, sessions,
+    toolkits, tools, triggers, webhooks,
 };
 
 /// How often something that blocks looks whether it is done.
@@ -150,6 +151,7 @@ fn route(world: &mut World, asked: &Asked, segments: &[&str], began_ms: u64) -> 
     let outcome = match segments {
         ["api", "v3" | "v3.1", rest @ ..] => return api(world, asked, rest, began_ms),
         ["tool_router", id, "mcp"] => return mcp::answer(world, asked, id, began_ms),
+        ["v3", "mcp", id] | ["v3", "mcp", id, "mcp"] => Ok(server_mcp::answer(world, asked, id)),
         ["link", token] => links::page(world, asked, token),
         _ => Err(Reply::not_found("Route", "HTTP_NotFound")),
     };
@@ -172,9 +174,30 @@ fn api(world: &mut World, asked: &Asked, rest: &[&str], began_ms: u64) -> Step {
         ["connected_accounts", rest @ ..] => accounts::answer(world, asked, rest),
         ["auth_configs", rest @ ..] => auth_configs::answer(world, asked, rest),
         ["toolkits", rest @ ..] => toolkits::answer(world, asked, rest),
+        ["mcp", rest @ ..] => servers::answer(world, asked, rest),
+        ["trigger_instances", rest @ ..] => triggers::answer(world, asked, rest),
+        ["triggers_types", rest @ ..] => triggers::types(asked, rest),
+        ["org", "project", "config"] => Ok(project(world, asked)),
         ["webhook_subscriptions", rest @ ..] => webhooks::answer(world, asked, rest),
         ["tools", rest @ ..] => tools::answer(world, asked, rest),
         _ => Err(Reply::not_found("Route", "HTTP_NotFound")),
     };
     Step::Done(done.unwrap_or_else(|refused| refused))
+}
+
+/// The project's settings, as far as the fake has them.
+fn project(world: &mut World, asked: &Asked) -> Reply {
+    if asked.method == Method::PATCH {
+        if let Some(flag) = asked.body["require_mcp_api_key"].as_bool() {
+            world.switches.require_mcp_api_key = flag;
+        }
+        if let Some(url) = asked.body.get("oauth_callback_verifier_url") {
+            world.callback_verifier = url.as_str().map(str::to_owned);
+        }
+        world.dirty = true;
+    }
+    Reply::ok(serde_json::json!({
+        "require_mcp_api_key": world.switches.require_mcp_api_key,
+        "oauth_callback_verifier_url": world.callback_verifier,
+    }))
 }

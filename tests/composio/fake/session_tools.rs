@@ -8,7 +8,8 @@ use super::answers::{Outcome, Reply};
 use super::asked::Asked;
 use super::catalog::{TOOLKITS, Toolkit};
 use super::executions::{self, NoAccount, Ran, candidates, in_session};
-use super::meta::{self, Called};
+use super::meta;
+use super::meta_calls::{self, Called};
 use super::pages::{cut, page};
 use super::routes::Step;
 use super::session_rules::{allows_toolkit, needs_approval};
@@ -141,7 +142,7 @@ fn search(world: &mut World, asked: &Asked, session: &Session) -> Outcome {
         let fault = "Error in payload.queries: Invalid input".to_owned();
         return Err(Reply::bad_payload(&[fault]));
     }
-    let mut data = meta::search(world, session, &queries).data;
+    let mut data = meta_calls::search(world, session, &queries).data;
     data["success"] = json!(true);
     data["error"] = Value::Null;
     Ok(Reply::ok(data))
@@ -174,9 +175,11 @@ fn proxy(world: &mut World, asked: &Asked, session: &Session) -> Outcome {
         true,
     );
     let data = json!({ "login": session.user_id, "connected_account_id": account });
-    Ok(Reply::ok(
-        json!({ "status": 200, "data": data, "headers": { "content-type": "application/json" } }),
-    ))
+    let mut said = json!({ "status": 200, "data": data, "headers": { "content-type": "application/json" } });
+    if world.switches.result_type {
+        said["result_type"] = json!("completed");
+    }
+    Ok(Reply::ok(said))
 }
 
 fn no_account(world: &World, none: &NoAccount) -> Reply {
@@ -216,7 +219,7 @@ fn try_execute(
                 "Tool {slug} is disabled for this session"
             )));
         }
-        return match meta::call(world, &session, slug, &arguments, began_ms) {
+        return match meta_calls::call(world, &session, slug, &arguments, began_ms) {
             Called::Ran(ran) => Ok(Some(told(world, &ran))),
             Called::Wait => Ok(None),
             Called::Invalid(fault) => Err(Reply::bad_payload(&[fault])),

@@ -81,7 +81,7 @@ fn item(toolkit: &Toolkit) -> Value {
 fn detail(toolkit: &Toolkit) -> Value {
     let field = |name: &str, secret: bool| {
         json!({ "name": name, "displayName": name, "type": "string", "description": name, "required": true,
-            "default": null, "is_secret": secret })
+            "default": null, "is_secret": secret, "user_visible": true })
     };
     let none = json!({ "required": [], "optional": [] });
     let fields = match toolkit.scheme {
@@ -97,13 +97,19 @@ fn detail(toolkit: &Toolkit) -> Value {
             "connected_account_initiation": none,
         }),
     };
+    let mut meta = meta(toolkit);
+    // The list calls it `id`, the detail `slug`.
+    meta["categories"] = json!([{ "slug": "productivity", "name": "Productivity" }]);
+    let scopes = |mode: &&str| json!({ "mode": mode, "scopes": { "available": [] } });
     json!({
         "slug": toolkit.slug, "name": toolkit.name, "type": "native", "enabled": true, "is_local_toolkit": false,
         "composio_managed_auth_schemes": managed(toolkit),
-        "auth_config_details": [{ "mode": toolkit.scheme, "name": toolkit.slug, "fields": fields }],
+        "auth_config_details": [{ "mode": toolkit.scheme, "name": toolkit.slug, "fields": fields,
+            "required_scopes": [] }],
+        "composio_managed_auth": managed(toolkit).iter().map(scopes).collect::<Vec<_>>(),
         "base_url": format!("https://api.{}.example", toolkit.slug),
         "get_current_user_endpoint": format!("https://api.{}.example/me", toolkit.slug),
         "deprecated": { "toolkitId": toolkit.slug, "getCurrentUserEndpoint": "", "rawProxyInfoByAuthSchemes": [] },
-        "meta": meta(toolkit),
+        "meta": meta,
     })
 }

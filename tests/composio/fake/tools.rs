@@ -19,7 +19,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Outcome
         ("GET", []) => list(asked),
         ("GET", ["enum"]) => {
             let slugs: Vec<&str> = catalog::every_tool().map(|(_, tool)| tool.slug).collect();
-            Ok(Reply::ok(json!(slugs.join(","))))
+            Ok(Reply::ok(json!(slugs)))
         }
         ("GET", [slug]) => {
             let (toolkit, tool) = known(slug)?;

@@ -68,7 +68,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Outcome
             found(world, id)?;
             world.subscriptions.remove(*id);
             world.dirty = true;
-            Ok(Reply::ok(json!({ "id": id, "deleted": true })))
+            Ok(Reply::ok(json!({ "success": true })))
         }
         ("POST", [id, "rotate_secret"]) => {
             let mut one = found(world, id)?.clone();

@@ -15,8 +15,10 @@ use super::control::Failing;
 use super::ledger::Ledger;
 use super::links::Link;
 use super::rate::Rate;
+use super::servers::Server;
 use super::sessions::Session;
 use super::switches::Switches;
+use super::triggers::Trigger;
 use super::webhooks::Subscription;
 
 /// How long somebody has for a flow, and how long a link is good.
@@ -37,6 +39,8 @@ pub(super) struct World {
     pub(super) accounts: BTreeMap<String, Account>,
     pub(super) auth_configs: BTreeMap<String, AuthConfig>,
     pub(super) links: BTreeMap<String, Link>,
+    pub(super) servers: BTreeMap<String, Server>,
+    pub(super) triggers: BTreeMap<String, Trigger>,
     pub(super) subscriptions: BTreeMap<String, Subscription>,
     pub(super) switches: Switches,
     pub(super) rate: Rate,
