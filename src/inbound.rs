@@ -227,7 +227,9 @@ impl Endpoint {
         }
         match self.session_of(sent).await {
             Ok(Some(session)) => {
-                self.sessions.end(&session.id);
+                if let Some(forgotten) = self.sessions.end(&session.id) {
+                    forgotten.written().await;
+                }
                 reply::empty(StatusCode::NO_CONTENT)
             }
             Ok(None) => reply::error(

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-pub use self::client_sessions::{Changing, ClientSessions, KeptSession};
+pub use self::client_sessions::{Changing, ClientSessions, Forgotten, KeptSession};
 pub use self::error::StoreError;
 use self::keyring::{Keyring, Use};
 pub use self::name_claims::{NameClaim, NameClaims};

@@ -23,7 +23,7 @@ use crate::protocol::json::Raw;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::proxy::Proxy;
 use crate::seal::Purpose;
-use crate::store::{Changing, KeptSession};
+use crate::store::{Changing, Forgotten, KeptSession};
 
 /// That a session was used is written once in this part of the time that it may idle.
 const NOTES_PER_IDLE: u32 = 8;
@@ -70,8 +70,8 @@ impl Sessions {
     }
 
     /// Drops what is written of a session.
-    pub(super) fn forget(&self, id: &SessionId) {
-        self.parts.kept.forget(&digest(id.as_str()));
+    pub(super) fn forget(&self, id: &SessionId) -> Forgotten {
+        self.parts.kept.forget(&digest(id.as_str()))
     }
 
     async fn restore(&self, principal: &Arc<Principal>, id: &str) -> Option<Arc<Session>> {

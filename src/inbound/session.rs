@@ -102,7 +102,7 @@ impl Session {
 
     /// Tells whether it was used for so long since this was last asked, and true was said, that it should be known.
     pub(super) fn used_unkept(&self, apart: Duration) -> bool {
-        let used_ms = (self.born.elapsed() - self.idle()).as_millis() as u64;
+        let used_ms = self.born.elapsed().saturating_sub(self.idle()).as_millis() as u64;
         let due = used_ms.saturating_sub(self.kept_ms.load(Ordering::Relaxed)) >= apart.as_millis() as u64;
         if due {
             self.kept_ms.store(used_ms, Ordering::Relaxed);

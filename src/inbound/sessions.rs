@@ -19,6 +19,7 @@ use crate::limits::STREAM_QUEUE_EVENTS_MAX;
 use crate::protocol::json::Raw;
 use crate::protocol::version::ProtocolVersion;
 use crate::seal::Purpose;
+use crate::store::Forgotten;
 
 /// How often idle sessions are looked for,
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -132,17 +133,15 @@ impl Sessions {
     }
 
     /// Ends a session: what is in flight is cancelled, upstreams forget it.
-    pub(super) fn end(&self, id: &SessionId) {
-        let Some((_, session)) = self.open.remove(id) else {
-            return;
-        };
+    pub(super) fn end(&self, id: &SessionId) -> Option<Forgotten> {
+        let (_, session) = self.open.remove(id)?;
         let user = session.client.principal.user();
         if let Some(mut ids) = self.by_user.get_mut(user) {
             ids.retain(|other| other != id);
         }
         self.by_user.remove_if(user, |_, ids| ids.is_empty());
         session.close();
-        self.forget(id);
+        let forgotten = self.forget(id);
         self.parts
             .metrics
             .server_session_ended(session.client.version.as_str(), session.born.elapsed());
@@ -150,6 +149,7 @@ impl Sessions {
         self.parts.supervisor.spawn("session end", async move {
             gateways.scope_ended(&session.client).await;
         });
+        Some(forgotten)
     }
 
     fn new_id(&self, principal: &Principal) -> Result<SessionId, OpenError> {

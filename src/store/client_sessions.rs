@@ -71,7 +71,8 @@ struct Writer {
 enum Write {
     Keep(Box<KeptSession>, oneshot::Sender<Result<(), StoreError>>),
     Change(String, Changing),
-    Forget(String),
+    /// The sender is dropped once it is written.
+    Forget(String, oneshot::Sender<()>),
 }
 
 impl ClientSessions {
@@ -139,17 +140,21 @@ impl ClientSessions {
     }
 
     /// Forgets a session. When too much waits to be written it stays until it has expired, unused.
-    pub fn forget(&self, id_sha256: &str) {
-        let Some(writer) = &self.0 else { return };
+    pub fn forget(&self, id_sha256: &str) -> Forgotten {
+        let (sender, forgotten) = oneshot::channel();
+        let Some(writer) = &self.0 else {
+            return Forgotten(forgotten);
+        };
         locked(&writer.ending).insert(id_sha256.to_owned());
         if writer
             .writes
-            .try_send(Write::Forget(id_sha256.to_owned()))
+            .try_send(Write::Forget(id_sha256.to_owned(), sender))
             .is_err()
         {
             locked(&writer.ending).remove(id_sha256);
             tracing::warn!("the end of a session was not written down: too many writes wait");
         }
+        Forgotten(forgotten)
     }
 
     /// Looks for a session.
@@ -187,11 +192,23 @@ impl ClientSessions {
     }
 }
 
+/// The end of a session that is being written.
+#[derive(Debug)]
+pub struct Forgotten(oneshot::Receiver<()>);
+
+impl Forgotten {
+    /// Waits until it is written, or cannot be.
+    pub async fn written(self) {
+        // Nothing is ever sent: that the sender is gone says it.
+        let _ = self.0.await;
+    }
+}
+
 impl Store {
     /// Writes changes together. Returns what was forgotten.
     async fn write_sessions(&self, writes: Vec<Write>) -> Vec<String> {
-        let (mut kept, mut told, mut changed, mut forgotten) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut kept, mut told, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut forgotten, mut waiting) = (Vec::new(), Vec::new());
         for write in writes {
             match write {
                 Write::Keep(session, tell) => {
@@ -199,16 +216,21 @@ impl Store {
                     told.push(tell);
                 }
                 Write::Change(id, now) => {
-                    changed.push((id, now.log_level, json(&now.watched), now.used_unix_s))
+                    changed.push((id, now.log_level, json(&now.watched), now.used_unix_s));
                 }
-                Write::Forget(id) => forgotten.push(id),
+                Write::Forget(id, sender) => {
+                    forgotten.push(id);
+                    waiting.push(sender);
+                }
             }
         }
         // In this order: what is changed or forgotten was kept before.
         let inserted = self.write_rows(INSERT, &kept).await;
         for tell in told {
-            let outcome = inserted.as_ref().map(|()| ()).map_err(again);
-            let _ = tell.send(outcome);
+            let _ = tell.send(match &inserted {
+                Ok(()) => Ok(()),
+                Err(error) => Err(again(error)),
+            });
         }
         let rest = [
             self.write_rows(UPDATE, &changed).await,
