@@ -50,6 +50,7 @@ use tokio::net::TcpListener;
 
 pub(crate) use self::answers::{Odd, error_body, odd};
 pub(crate) use self::ledger::{Execution, Seen};
+pub(crate) use self::webhooks::client;
 use self::world::World;
 
 /// The key of the project that the fake stands for.

@@ -13,5 +13,6 @@ mod binary;
 #[allow(dead_code, reason = "the program of serve.rs uses other parts of it")]
 mod fake;
 mod gate;
+mod sdks;
 mod sessions;
 mod trouble;

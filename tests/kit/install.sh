@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real servers and clients that `make run` and `make test` need into .deps of the checkout (git-ignored).
 #   tests/kit/install.sh servers    Node and Python servers and clients: what `make run` needs
-#   tests/kit/install.sh all        that, the official conformance suite with its Node 22, and the rmcp client
+#   tests/kit/install.sh all        that, the official conformance suite with its Node 22, the rmcp client, and Composio's SDKs
 # Every part is pinned by a lock file and carries a stamp of it, so a second run takes no time. TOOLGATE_DEPS moves .deps.
 set -euo pipefail
 
@@ -87,6 +87,20 @@ python_part() {
   echo "$want" >"$at/.stamp"
 }
 
+# Composio's Python SDK, in an environment of its own: it would move packages of the other one.
+composio_py_part() {
+  local at=$deps/composio-py want
+  want=$(stamp "$kit/composio-py/requirements.txt" "$kit/composio-py/sdk.txt")
+  if fresh "$at" "$want"; then say "composio-py: there"; return; fi
+  if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then die "Composio's SDK needs Python 3.11 or later; this is $(python3 --version)"; fi
+  say "composio-py: installing Python packages"
+  make_venv "$at"
+  "$at/bin/python" -m pip install -q --disable-pip-version-check --no-input --no-deps \
+    -r "$kit/composio-py/requirements.txt" -r "$kit/composio-py/sdk.txt" </dev/null ||
+    die "pip could not install tests/kit/composio-py"
+  echo "$want" >"$at/.stamp"
+}
+
 rmcp_part() {
   have cargo || die "cargo is missing: install Rust (rustup.rs)"
   say "rmcp client: building"
@@ -98,7 +112,7 @@ mkdir -p "$deps"
 have flock && { exec 9>"$deps/.lock"; flock 9; }
 case $parts in
   servers) npm_part npm; python_part ;;
-  all) npm_part npm; python_part; npm_part suite; rmcp_part ;;
+  all) npm_part npm; python_part; npm_part suite; rmcp_part; npm_part composio-js; composio_py_part ;;
   *) die "usage: tests/kit/install.sh servers|all" ;;
 esac
 say "ready in $deps"

@@ -162,7 +162,7 @@ fn shown(world: &World, config: &AuthConfig) -> Value {
         "status": if config.enabled { "ENABLED" } else { "DISABLED" }, "no_of_connections": of.count(),
         "credentials": credentials, "expected_input_fields": [], "restrict_to_following_tools": [],
         "tool_access_config": config.tool_access, "is_enabled_for_tool_router": true, "proxy_config": null,
-        "created_at": iso(config.created_ms), "last_updated_at": iso(config.updated_ms), "created_by": null,
+        "created_at": iso(config.created_ms), "last_updated_at": iso(config.updated_ms), "created_by": "fake",
         "deprecated_params": { "default_connector_id": config.uuid, "expected_input_fields": [],
             "member_uuid": config.uuid, "toolkit_id": config.toolkit },
     })

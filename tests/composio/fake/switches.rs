@@ -16,7 +16,7 @@ pub(super) struct Switches {
     pub(super) unknown_toolkits_are_refused: bool,
     /// `expected_config_version`: refused as an unknown key, or an optimistic lock that answers 409.
     pub(super) config_version_lock: bool,
-    /// Answers of `execute` and `execute_meta` carry `result_type`. PyPI composio 0.30.0 takes none without it.
+    /// Answers of `execute` and `execute_meta` carry `result_type`. The Python SDK 0.30.0 takes none without it.
     pub(super) result_type: bool,
     /// The HTTP status of 4302 `ToolRouterV2_NoActiveConnection`.
     pub(super) no_connection_status: u16,

@@ -210,13 +210,16 @@ pub(super) fn letters(world: &World, command: &Value) -> Result<Vec<Letter>, Str
     Ok(to.into_iter().map(letter).collect())
 }
 
+/// A client for this machine: no proxy, no certificates.
+pub(crate) fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().no_proxy();
+    let client = builder.tls_certs_only(std::iter::empty()).build();
+    client.unwrap_or_else(|error| panic!("no HTTP client can be made: {error}"))
+}
+
 pub(super) async fn send(letters: Vec<Letter>) -> Value {
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only(std::iter::empty());
-    let Ok(client) = builder.build() else {
-        return json!({ "error": "no client" });
-    };
+    let client = client();
     let mut said = Vec::new();
     for letter in letters {
         let mut request = client

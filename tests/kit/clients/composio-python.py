@@ -279,7 +279,7 @@ if "webhook" in job:
     hook = job["webhook"]
     verify = lambda **changed: composio.triggers.verify_webhook(**{**hook, **changed})
     done["webhook"] = {"version": str(plain(verify()["version"])), "raw": plain(verify()["raw_payload"])}
-    done["webhook_tampered"] = failure(lambda: verify(payload=hook["payload"].replace("py_user", "other")))
+    done["webhook_tampered"] = failure(lambda: verify(payload=hook["payload"].replace("hooked", "another")))
     done["webhook_old"] = failure(lambda: verify(timestamp=str(int(hook["timestamp"]) - 600)))
 
 print(json.dumps({"done": done, "violations": violations, "routes": routes}))
