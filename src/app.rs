@@ -19,7 +19,7 @@ use crate::inbound::{self, McpService};
 use crate::integrations::Projects;
 use crate::limits::STORE_KEY_LOOK_INTERVAL;
 use crate::policy::{Policy, Rules, RulesError};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Recorder};
 use crate::server::{
     Access, AccessError, Bounds, Drained, GatewayReadiness, Listener, Mounts, Probes, Readiness, Server,
     Shutdown, metrics_may_be_open,
@@ -112,6 +112,7 @@ struct Parts {
     gateways: Arc<Gateways>,
     metrics: Arc<Metrics>,
     store: Store,
+    recorder: Recorder,
     supervisor: Supervisor,
     generation: Arc<AtomicU64>,
 }
@@ -152,6 +153,7 @@ impl App {
             supervisor.clone(),
             metrics.clone(),
         ));
+        let recorder = Recorder::start(&config.executions, &store, &metrics, &supervisor).await?;
         let parts = Parts {
             identity: Arc::new(Identity::new(config.auth.as_ref())?),
             access: Arc::new(Access::new(&config.server, address)?),
@@ -162,6 +164,7 @@ impl App {
             gateways,
             metrics,
             store,
+            recorder,
             supervisor,
         };
         let server = parts.server(config, listener, &shutdown);
@@ -205,10 +208,12 @@ impl App {
             gateways,
             supervisor,
             store,
+            recorder,
             ..
         } = self.parts;
         gateways.shut_down(crate::limits::GATEWAY_STOP_TIMEOUT).await;
         supervisor.stop().await;
+        recorder.finish().await;
         store.close().await;
         drained
     }
@@ -216,7 +221,8 @@ impl App {
 
 impl Parts {
     fn server(&self, config: &Config, listener: Listener, shutdown: &Shutdown) -> Server {
-        let proxy = Arc::new(Proxy::new(self.policy.clone(), self.gateways.clone()));
+        let proxy = Proxy::new(self.policy.clone(), self.gateways.clone());
+        let proxy = Arc::new(proxy.recording(self.recorder.clone()));
         let sealer = self.store.sealer();
         let api = admin::router(admin::Parts {
             proxy: proxy.clone(),

@@ -1,8 +1,11 @@
 //! Time and randomness, as the rest of the house is given them.
 //! Monotonic time is tokio's, so that tests can pause it; wall time and random bytes are only read here.
 
+mod rfc3339;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use self::rfc3339::{rfc3339, rfc3339_day, unix_ms_of};
 pub use tokio::time::Instant;
 
 /// Returns the monotonic time: what deadlines, ages and back-offs are measured with.
@@ -22,6 +25,17 @@ pub fn unix_s() -> u64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs()
+}
+
+/// Returns the wall time as milliseconds since 1970-01-01T00:00:00Z, for what is recorded.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the system clock"
+)]
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_millis() as u64
 }
 
 /// Fills an array with bytes of the operating system's random source.

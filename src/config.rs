@@ -60,6 +60,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[executions]`.
+    pub executions: Executions,
     /// `[gateways.*]`, in the order of the file, then those of the environment. Names are given in this order.
     pub gateways: Vec<Gateway>,
 }
@@ -166,6 +168,46 @@ pub enum LogFormat {
 pub struct Telemetry {
     /// OTLP over HTTP (`http://collector:4318`); absent: off. Also `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub otlp_endpoint: Option<url::Url>,
+}
+
+/// `[executions]`: the record of tool calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Executions {
+    /// Whether calls are recorded at all.
+    pub enabled: bool,
+    /// What happens to a call that cannot be recorded.
+    pub audit: Audit,
+    /// Whether arguments are kept, capped and redacted.
+    pub arguments: bool,
+    /// Whether results are kept, capped and redacted.
+    pub results: bool,
+    /// Records older than this are deleted.
+    pub age_max: Duration,
+    /// Past so many bytes of records the oldest are deleted.
+    pub bytes_max: u64,
+}
+
+impl Default for Executions {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            audit: Audit::default(),
+            arguments: false,
+            results: false,
+            age_max: crate::limits::EXECUTION_AGE_MAX,
+            bytes_max: crate::limits::EXECUTIONS_BYTES_MAX as u64,
+        }
+    }
+}
+
+/// What happens to a call that cannot be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Audit {
+    /// It goes on; the record is dropped and counted.
+    #[default]
+    BestEffort,
+    /// It is refused before anything is sent: its record is written first.
+    Required,
 }
 
 /// `[limits]`: the bounds that an operator may set; defaults from [`crate::limits`].

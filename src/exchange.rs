@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Principal;
-use crate::ids::{GatewayId, SessionId};
+use crate::ids::{GatewayId, RequestId, SessionId};
 use crate::protocol::error::RpcError;
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::{Notification, Outcome, Request, Response};
@@ -132,6 +132,8 @@ pub struct Call {
     pub events: mpsc::Sender<Event>,
     /// W3C `traceparent` for the upstream, when tracing is on.
     pub traceparent: Option<String>,
+    /// The id of the HTTP request, as the log and the record of calls name it.
+    pub request_id: Option<RequestId>,
 }
 
 impl Call {
@@ -147,6 +149,7 @@ impl Call {
             cancel: self.cancel.clone(),
             events: self.events.clone(),
             traceparent: self.traceparent.clone(),
+            request_id: self.request_id.clone(),
         }
     }
 

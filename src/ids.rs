@@ -1,7 +1,11 @@
 //! Newtypes for the names and ids that travel through the house. An id never authenticates.
 
+mod execution;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use self::execution::ExecutionId;
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -20,6 +24,12 @@ macro_rules! name_type {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// Returns the name as text that others may hold.
+            #[must_use]
+            pub fn shared(&self) -> Arc<str> {
+                Arc::clone(&self.0)
             }
         }
 

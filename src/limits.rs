@@ -327,6 +327,50 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// A user id that `X-User-Id` names.
 pub const USER_ID_BYTES_MAX: usize = 128;
 
+/// A record of a call is deleted after this.
+pub const EXECUTION_AGE_MAX: Duration = Duration::from_hours(30 * 24);
+/// Records of calls together; past it the oldest are deleted.
+pub const EXECUTIONS_BYTES_MAX: usize = 1 << 30;
+/// Records that wait for the writer, calls in flight included: a second and a half of 10,000 calls a second. Past it
+/// records are dropped, or calls refused where the record is required.
+pub const EXECUTIONS_QUEUED_MAX: usize = 16_384;
+/// Arguments and results that wait with them, where they are kept; past it a record goes without.
+pub const EXECUTIONS_QUEUED_TEXT_BYTES_MAX: usize = 64 * MIB;
+/// The writer writes at the latest after this: what is read of the records waits no longer for them.
+pub const EXECUTION_FLUSH_WAIT: Duration = Duration::from_millis(250);
+/// Records that wake the writer before that, and that one transaction writes.
+pub const EXECUTION_BATCH_ROWS: usize = 1_024;
+/// A call that runs for longer than this is shown as pending.
+pub const EXECUTION_PENDING_AFTER: Duration = Duration::from_secs(1);
+/// A call whose record is required waits this long for it.
+pub const EXECUTION_AUDIT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Times that the writer tries to write the same records, one second apart, before it drops them.
+pub const EXECUTION_WRITE_TRIES_MAX: u32 = 10;
+/// What is kept of a call's arguments, and of its result.
+pub const EXECUTION_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Arguments and results beyond this are not read for what they hold of secrets: nothing is kept of them.
+pub const EXECUTION_TEXT_READ_BYTES_MAX: usize = MIB;
+/// What is kept of why a call failed.
+pub const EXECUTION_ERROR_BYTES_MAX: usize = 256;
+/// Records of one page; also the default of `limit`.
+pub const EXECUTIONS_PAGE_MAX: usize = 200;
+/// Records that one search looks at. A page that ends here has a cursor and goes on from there.
+pub const EXECUTIONS_SCAN_MAX: usize = 50_000;
+/// The newest records of the wanted time that statistics are made of.
+pub const EXECUTION_STATS_ROWS_MAX: usize = 100_000;
+/// Rows of the record that are summed up together: what a search that has no use for them leaves out.
+pub const EXECUTION_BLOCK_ROWS: usize = 4_096;
+/// The same in bytes, where arguments and results are kept: what is deleted at once when there are too many.
+pub const EXECUTION_BLOCK_BYTES: usize = MIB;
+/// Blocks that a search reads at a time.
+pub const EXECUTION_BLOCKS_READ: usize = 64;
+/// A call is recorded at the latest so long after it began to be shown: where `to` is asked for, newer rows are not read.
+pub const EXECUTION_RECORD_LAG_MAX: Duration = Duration::from_mins(1);
+/// Names of users or tools whose numbers the writer of records remembers.
+pub const EXECUTION_NAMES_KEPT_MAX: usize = 65_536;
+/// How often records that are too old or too many are looked for.
+pub const EXECUTION_SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Distinct tool names that become metric labels; the others are counted as `other`.
 pub const METRIC_TOOL_NAMES_MAX: usize = 500;
 

@@ -4,6 +4,7 @@
 mod answer_uris;
 mod asker;
 mod error;
+mod executions;
 mod places;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::upstream::gateway::Gateway;
 use crate::upstream::gateways::Gateways;
 
 pub use self::error::ProxyError;
+pub use self::executions::Recorder;
 pub use self::places::{Place, Places};
 
 /// Gateways that are asked for a URI that nobody lists, one after the other.
@@ -34,6 +36,7 @@ pub struct Proxy {
     policy: Arc<Policy>,
     gateways: Arc<Gateways>,
     places: Places,
+    recorder: Recorder,
 }
 
 impl Proxy {
@@ -44,7 +47,15 @@ impl Proxy {
             policy,
             gateways,
             places: Places::default(),
+            recorder: Recorder::off(),
         }
+    }
+
+    /// Has every call of a tool recorded.
+    #[must_use]
+    pub fn recording(mut self, recorder: Recorder) -> Self {
+        self.recorder = recorder;
+        self
     }
 
     /// Returns what a principal may see now.
@@ -82,7 +93,10 @@ impl Proxy {
         let permit = self
             .admit(&call.client, Kind::Tool, &name)
             .ok_or(ProxyError::UnknownTool(name))?;
-        self.forward(permit, call).await
+        let recording = self.recorder.begin(&call, permit.route()).await?;
+        let outcome = self.forward(permit, call).await;
+        recording.end(&outcome);
+        outcome
     }
 
     async fn get_prompt(&self, call: Call) -> Result<Answer, ProxyError> {

@@ -7,6 +7,7 @@ mod client_sessions;
 pub mod connect_states;
 pub mod connections;
 mod error;
+pub mod executions;
 mod keyring;
 mod migrations;
 mod name_claims;

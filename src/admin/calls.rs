@@ -81,7 +81,7 @@ pub(super) async fn test(
     };
     let started = clock::now();
     let mut heard = Heard::default();
-    match call(&parts, &caller.principal, request, &mut heard).await {
+    match call(&parts, &caller, request, &mut heard).await {
         Ok(came) => tested(&route.gateway, started.elapsed(), &came, &heard),
         Err(error) => Err(failed(&parts, &caller, &error, &route.gateway, started.elapsed())),
     }
@@ -129,7 +129,7 @@ fn request(name: &str, arguments: &Raw) -> Result<Request, Problem> {
 
 async fn call(
     parts: &Parts,
-    principal: &Arc<Principal>,
+    caller: &Caller,
     request: Request,
     heard: &mut Heard,
 ) -> Result<Answer, ProxyError> {
@@ -139,13 +139,14 @@ async fn call(
     let _guard = cancel.clone().drop_guard();
     let mut work = pin!(parts.proxy.call(Call {
         request,
-        client: Arc::new(client(principal)),
+        client: Arc::new(client(&caller.principal)),
         log_level: Some(LOG_LEVEL),
         request_state: None,
         task: None,
         cancel,
         events,
         traceparent: telemetry::outgoing(&Span::current(), None).map(|context| context.to_string()),
+        request_id: caller.request_id.clone(),
     }));
     let outcome = loop {
         tokio::select! {

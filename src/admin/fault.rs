@@ -39,6 +39,11 @@ pub(super) fn problem(parts: &Parts, error: &ProxyError) -> Problem {
         | ProxyError::UnknownResource(_)
         | ProxyError::InvalidParams(_)
         | ProxyError::UnknownMethod => Problem::new(StatusCode::BAD_REQUEST, error.to_string()),
+        ProxyError::NotRecorded => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{error}, and executions.audit requires one; try again"),
+        )
+        .retry_after_s(SOON_S),
         ProxyError::Lost => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         ProxyError::Call(error) => of_call(error, || {
             let statuses = parts.proxy.gateways().statuses();

@@ -13,9 +13,10 @@ use url::Url;
 
 use super::load::Disabled;
 use super::problem::{Places, Problem};
-use super::raw::{Raw, RawLimits, RawLog, RawServer, RawTools};
+use super::raw::{Raw, RawExecutions, RawLimits, RawLog, RawServer, RawTools};
 use super::{
-    Config, Gateway, Limits, Log, LogFormat, Names, Prefix, Server, StorePlace, Telemetry, Tools, Transport,
+    Audit, Config, Executions, Gateway, Limits, Log, LogFormat, Names, Prefix, Server, StorePlace, Telemetry,
+    Tools, Transport,
 };
 use crate::limits;
 
@@ -53,6 +54,7 @@ impl<'a> Checker<'a> {
             otlp_endpoint: otlp.and_then(|url| self.http_url("telemetry.otlp_endpoint", url)),
         };
         let limits = self.limits(&raw.limits);
+        let executions = self.executions(&raw.executions);
         let gateways = self.gateways(raw, order, tools.names);
         self.renames(&gateways);
         Some(Config {
@@ -62,6 +64,7 @@ impl<'a> Checker<'a> {
             log,
             telemetry,
             limits,
+            executions,
             gateways,
         })
     }
@@ -204,6 +207,33 @@ impl<'a> Checker<'a> {
             stdio_processes_max: raw.stdio_processes_max,
             page_items_max: raw.page_items_max,
             question_timeout: Duration::from_millis(raw.question_timeout_ms),
+        }
+    }
+
+    fn executions(&mut self, raw: &RawExecutions) -> Executions {
+        let audit = match raw.audit.as_deref() {
+            Some("required") => Audit::Required,
+            _ => Audit::BestEffort,
+        };
+        if audit == Audit::Required && !raw.enabled {
+            let text = "cannot be \"required\" while executions.enabled is false; drop one of the two";
+            self.problem("executions.audit", text);
+        }
+        for (key, kept) in [
+            ("executions.arguments", raw.arguments),
+            ("executions.results", raw.results),
+        ] {
+            if kept && !raw.enabled {
+                self.warning(key, "has no effect while executions.enabled is false");
+            }
+        }
+        Executions {
+            enabled: raw.enabled,
+            audit,
+            arguments: raw.arguments,
+            results: raw.results,
+            age_max: Duration::from_millis(raw.age_max_ms),
+            bytes_max: raw.bytes_max,
         }
     }
 

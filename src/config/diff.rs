@@ -61,6 +61,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
         ("log", old.log != new.log),
         ("telemetry", old.telemetry != new.telemetry),
         ("limits", old.limits != new.limits),
+        ("executions", old.executions != new.executions),
     ];
     Diff {
         added: names(&new.gateways, &|gateway| !before.contains_key(&gateway.name)),

@@ -121,6 +121,8 @@ const fn duration(
     key(path, kind, WhenAbsent::Ms(default), meaning)
 }
 
+/// The words of `audit`.
+pub(super) const AUDITS: &[&str] = &["best_effort", "required"];
 /// The words of `kind`.
 pub(super) const KINDS: &[&str] = &["composio"];
 /// The words of `transport`.
@@ -173,6 +175,13 @@ pub const KEYS: &[Key] = &[
     number("limits.stdio_processes_max", (1, 10_000), limits::STDIO_PROCESSES_MAX, "Processes of all gateways with a `command`."),
     number("limits.page_items_max", (1, 10_000), limits::PAGE_ITEMS_MAX, "Entries of one page of a list."),
     duration("limits.question_timeout_ms", (1_000, DAY_MS), limits::QUESTION_TIMEOUT, "How long a gateway's question to the user waits for the answer."),
+
+    key("executions.enabled", Kind::Flag, WhenAbsent::Text("true"), "Whether every tool call leaves a record: who, when, which tool, how it ended, how long it took."),
+    key("executions.audit", Kind::Choice(AUDITS), WhenAbsent::Text("best_effort"), "`best_effort`: a call never waits for its record; what cannot be written in time is dropped and counted (`toolgate_executions_dropped_total`). `required`: the record is written before the call is sent, and a call that cannot be recorded is refused."),
+    key("executions.arguments", Kind::Flag, WhenAbsent::Text("false"), "Whether the arguments of calls are kept: the first 16 KiB, with the values of keys that name secrets as `***`."),
+    key("executions.results", Kind::Flag, WhenAbsent::Text("false"), "The same for results."),
+    duration("executions.age_max_ms", (60_000, 3_650 * DAY_MS), limits::EXECUTION_AGE_MAX, "Records are deleted when they are older than this."),
+    number("executions.bytes_max", (10 * MILLION, MILLION * MILLION), limits::EXECUTIONS_BYTES_MAX, "When the records take more bytes than this, the oldest are deleted."),
 
     key("gateways.*.kind", Kind::Choice(KINDS), WhenAbsent::Absent, "`composio`: for each user a session of Composio's Tool Router, made on first use. Absent: a server with a `url` or a `command`."),
     key("gateways.*.url", Kind::Text, WhenAbsent::Absent, "The MCP endpoint of the gateway. Either this or `command`. Environment: `MCP_<NAME>_URL`, or `MCP_GATEWAY_URLS` (comma-separated, names from the hosts)."),

@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub(super) log: RawLog,
     pub(super) telemetry: RawTelemetry,
     pub(super) limits: RawLimits,
+    pub(super) executions: RawExecutions,
     pub(super) gateways: BTreeMap<String, RawGateway>,
 }
 
@@ -137,6 +138,31 @@ impl Default for RawLimits {
             stdio_processes_max: limits::STDIO_PROCESSES_MAX,
             page_items_max: limits::PAGE_ITEMS_MAX,
             question_timeout_ms: ms(limits::QUESTION_TIMEOUT),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawExecutions {
+    pub(super) enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) audit: Option<String>,
+    pub(super) arguments: bool,
+    pub(super) results: bool,
+    pub(super) age_max_ms: u64,
+    pub(super) bytes_max: u64,
+}
+
+impl Default for RawExecutions {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            audit: None,
+            arguments: false,
+            results: false,
+            age_max_ms: ms(limits::EXECUTION_AGE_MAX),
+            bytes_max: limits::EXECUTIONS_BYTES_MAX as u64,
         }
     }
 }

@@ -68,6 +68,7 @@ impl Endpoint {
         let call = Call {
             request,
             traceparent: context.operation.traceparent(&context.client),
+            request_id: Some(context.operation.request_id().clone()),
             client: context.client,
             log_level: context.log_level,
             request_state: context.request_state,

@@ -157,6 +157,9 @@ impl Fault {
             }
             ProxyError::UnknownMethod => Self::new(METHOD_NOT_FOUND, "Method not found"),
             ProxyError::Lost => Self::internal(&error.to_string()),
+            ProxyError::NotRecorded => {
+                Self::internal("The call was not sent: it could not be recorded, and must be; try again")
+            }
             ProxyError::Call(CallError::Cancelled) => Self::new(INTERNAL_ERROR, "Cancelled"),
             ProxyError::Call(error) => {
                 let fault = Self::new(INTERNAL_ERROR, error.to_string());
@@ -271,6 +274,7 @@ mod tests {
             (ProxyError::InvalidParams("no"), -32602, 200, -32602, 200),
             (ProxyError::UnknownMethod, -32601, 200, -32601, 404),
             (ProxyError::Lost, -32603, 200, -32603, 200),
+            (ProxyError::NotRecorded, -32603, 200, -32603, 200),
             (call(CallError::Cancelled), -32603, 200, -32603, 200),
             (
                 call(CallError::Busy {

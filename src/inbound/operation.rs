@@ -93,6 +93,11 @@ impl Operation {
         }
     }
 
+    /// Returns the id of the HTTP request.
+    pub(super) fn request_id(&self) -> &RequestId {
+        &self.request_id
+    }
+
     /// Returns the `traceparent` for the upstream, when spans are exported. Else what the client sent travels on
     /// as it is.
     pub(super) fn traceparent(&self, client: &Client) -> Option<String> {

@@ -23,6 +23,9 @@ pub enum ProxyError {
     /// A method that no upstream is asked for.
     #[error("method not found")]
     UnknownMethod,
+    /// The call was not sent: its record is required and could not be written.
+    #[error("the call was not sent: its record could not be written")]
+    NotRecorded,
     /// The call ended without an answer: a mistake of ours, which the log has.
     #[error("the call ended without an answer")]
     Lost,

@@ -78,6 +78,7 @@ fn read(uri: &str, state: Option<Raw>) -> Call {
         cancel: CancellationToken::new(),
         events: mpsc::channel(4).0,
         traceparent: None,
+        request_id: None,
     }
 }
 

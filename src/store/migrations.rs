@@ -14,6 +14,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0001_sessions_and_names.sql"),
     ),
     (
+        2,
+        "executions",
+        include_str!("../../migrations/0002_executions.sql"),
+    ),
+    (
         4,
         "connections",
         include_str!("../../migrations/0004_connections.sql"),

@@ -84,6 +84,9 @@ pub struct Metrics {
     load_shed: Counter,
     limit_hits: Family<LimitLabels, Counter>,
     panics: Counter,
+    executions_written: Counter,
+    executions_dropped: Counter,
+    executions_refused: Counter,
 }
 
 impl Default for Metrics {
@@ -162,6 +165,21 @@ impl Metrics {
                 "What was refused or cut because of a limit",
             ),
             panics: registered(&mut to, "toolgate_panics", "Requests that ended in a panic"),
+            executions_written: registered(
+                &mut to,
+                "toolgate_executions_written",
+                "Tool calls that were recorded",
+            ),
+            executions_dropped: registered(
+                &mut to,
+                "toolgate_executions_dropped",
+                "Tool calls that were not recorded: too many waited for the store, or it failed",
+            ),
+            executions_refused: registered(
+                &mut to,
+                "toolgate_executions_refused",
+                "Tool calls refused because their record is required and could not be written",
+            ),
             registry: to,
         };
         metrics.with_process()
@@ -291,6 +309,21 @@ impl Metrics {
     /// Counts a request that ended in a panic.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// Counts tool calls that were recorded.
+    pub fn executions_written(&self, calls: usize) {
+        self.executions_written.inc_by(calls as u64);
+    }
+
+    /// Counts tool calls that were not recorded.
+    pub fn executions_dropped(&self, calls: usize) {
+        self.executions_dropped.inc_by(calls as u64);
+    }
+
+    /// Counts a tool call that was refused because its record is required and could not be written.
+    pub fn execution_refused(&self) {
+        self.executions_refused.inc();
     }
 
     /// Returns everything in the `OpenMetrics` text form.

@@ -183,6 +183,7 @@ pub(crate) fn tool_call() -> (Call, mpsc::Receiver<Event>) {
         cancel: CancellationToken::new(),
         events,
         traceparent: None,
+        request_id: None,
     };
     (call, received)
 }

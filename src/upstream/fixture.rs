@@ -57,6 +57,7 @@ pub(super) fn call_of(client: Client, queue: usize) -> (Call, mpsc::Receiver<Eve
         cancel: CancellationToken::new(),
         events,
         traceparent: None,
+        request_id: None,
     };
     (call, receiver)
 }

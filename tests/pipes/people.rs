@@ -88,6 +88,7 @@ impl Person {
             cancel: CancellationToken::new(),
             events,
             traceparent: None,
+            request_id: None,
         };
         (route(tool), call, heard)
     }

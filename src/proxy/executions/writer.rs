@@ -1,0 +1,221 @@
+//! The task that writes the record: what came together goes into one transaction, soon after the first of it, at once
+//! when somebody waits. What cannot be written is tried again; where the record is not required it is given up in the
+//! end, and counted. Deletes what is too old or too much.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::queue::{Begun, Over, Pending};
+use super::{Shared, redact};
+use crate::clock::{self, Instant};
+use crate::config::{self, Audit};
+use crate::ids::{ExecutionId, SessionId};
+use crate::limits::{
+    EXECUTION_FLUSH_WAIT, EXECUTION_PENDING_AFTER, EXECUTION_SWEEP_INTERVAL, EXECUTION_WRITE_TRIES_MAX,
+};
+use crate::store::executions::{Execution, ExecutionLog, Status, Texts};
+use crate::telemetry::Metrics;
+
+/// After a failure the store is left alone for this long.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// Writes until the house stops; what calls leave after that, [`super::Recorder::finish`] writes.
+pub(super) async fn run(shared: Arc<Shared>, stopping: CancellationToken) {
+    let mut tick = tokio::time::interval(EXECUTION_PENDING_AFTER);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = shared.hurry.notified() => {}
+            _ = tick.tick() => {}
+            () = shared.wake.notified() => tokio::select! {
+                () = stopping.cancelled() => return,
+                () = shared.hurry.notified() => {}
+                () = tokio::time::sleep(EXECUTION_FLUSH_WAIT) => {}
+            },
+        }
+        let mut writer = shared.writer.lock().await;
+        writer.flush(&shared).await;
+        writer.sweep().await;
+    }
+}
+
+/// What the task works with.
+pub(super) struct Writer {
+    log: ExecutionLog,
+    config: config::Executions,
+    metrics: Arc<Metrics>,
+    /// Rows that could not be written.
+    left: Rows,
+    failed: Option<Failed>,
+    swept: Instant,
+}
+
+#[derive(Default)]
+struct Rows {
+    new: Vec<Execution>,
+    ended: Vec<Execution>,
+}
+
+struct Failed {
+    at: Instant,
+    times: u32,
+}
+
+impl Writer {
+    pub(super) fn new(log: ExecutionLog, config: &config::Executions, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            log,
+            config: config.clone(),
+            metrics: metrics.clone(),
+            left: Rows::default(),
+            failed: None,
+            swept: clock::now(),
+        }
+    }
+
+    /// Writes everything that is there.
+    pub(super) async fn flush(&mut self, shared: &Shared) {
+        let now = clock::now();
+        if let Some(failed) = &self.failed
+            && now.saturating_duration_since(failed.at) < RETRY_WAIT
+        {
+            return;
+        }
+        let clocks = Clocks {
+            now,
+            unix_ms: clock::unix_ms(),
+        };
+        let log = &mut self.log;
+        let taken = shared.queue().take(now, || log.next_id(clocks.unix_ms));
+        let mut waiting = Vec::new();
+        for Pending { begun, row, waits } in taken.pending {
+            self.left.new.push(clocks.execution(row, begun, None));
+            waiting.extend(waits.map(|waits| (row, waits)));
+        }
+        for over in taken.over {
+            let (to, row) = match over.row {
+                Some(row) => (&mut self.left.ended, row),
+                None => (&mut self.left.new, self.log.next_id(clocks.unix_ms)),
+            };
+            to.push(clocks.ended(row, over));
+        }
+        let done = self.write(&waiting).await;
+        shared.queue().settled(done);
+        let written = self.failed.is_none();
+        for (_, waits) in waiting {
+            let _ = waits.send(written);
+        }
+        for reader in taken.readers {
+            let _ = reader.send(());
+        }
+    }
+
+    /// Returns how many rows are done with.
+    async fn write(&mut self, waiting: &[(ExecutionId, oneshot::Sender<bool>)]) -> usize {
+        let rows = self.left.new.len() + self.left.ended.len();
+        if rows == 0 {
+            return 0;
+        }
+        let Err(error) = self.log.write(&self.left.new, &self.left.ended).await else {
+            if self.failed.take().is_some() {
+                tracing::info!(rows, "records of calls are written again");
+            }
+            self.metrics.executions_written(self.left.new.len());
+            self.left = Rows::default();
+            return rows;
+        };
+        let times = self.failed.as_ref().map_or(0, |failed| failed.times) + 1;
+        if times == 1 {
+            tracing::warn!(%error, cause = ?error, rows, "records of calls cannot be written; trying again");
+        }
+        self.failed = Some(Failed {
+            at: clock::now(),
+            times,
+        });
+        if self.config.audit == Audit::BestEffort && times.is_multiple_of(EXECUTION_WRITE_TRIES_MAX) {
+            tracing::warn!(%error, rows, "records of calls were dropped");
+            self.metrics.executions_dropped(self.left.new.len());
+            self.left = Rows::default();
+            return rows;
+        }
+        // Calls that are refused for want of their record were not sent: nothing is to be told of them.
+        let refused = |row: &Execution| waiting.iter().any(|(id, _)| *id == row.id);
+        let before = self.left.new.len();
+        self.left.new.retain(|row| !refused(row));
+        before - self.left.new.len()
+    }
+
+    /// Deletes what is too old or too much, a piece at a time, so that calls do not wait.
+    async fn sweep(&mut self) {
+        let now = clock::now();
+        if now.saturating_duration_since(self.swept) < EXECUTION_SWEEP_INTERVAL || self.failed.is_some() {
+            return;
+        }
+        let age_max_ms = self.config.age_max.as_millis() as u64;
+        let before = clock::unix_ms().saturating_sub(age_max_ms);
+        match self.log.sweep(before, self.config.bytes_max).await {
+            Ok(true) => {}
+            Ok(false) => self.swept = now,
+            Err(error) => {
+                self.swept = now;
+                tracing::warn!(%error, cause = ?error, "old records of calls could not be deleted");
+            }
+        }
+    }
+}
+
+/// The same moment on both clocks: durations come from one, times of day from the other.
+struct Clocks {
+    now: Instant,
+    unix_ms: u64,
+}
+
+impl Clocks {
+    fn execution(&self, id: ExecutionId, begun: Begun, texts: Option<Texts>) -> Execution {
+        let ago = self.now.saturating_duration_since(begun.started);
+        let arguments = begun.arguments.as_ref().and_then(redact::kept);
+        let texts = texts.or_else(|| begun.arguments.is_some().then(Texts::default));
+        Execution {
+            id,
+            user: begun.user,
+            gateway: begun.route.gateway.clone(),
+            tool: begun.route.exposed.clone(),
+            status: Status::Pending,
+            error: None,
+            started_unix_ms: self.unix_ms.saturating_sub(ago.as_millis() as u64),
+            duration_us: None,
+            request_bytes: begun.request_bytes as u64,
+            response_bytes: None,
+            session: begun.session.as_ref().map(digest),
+            request_id: begun.request_id,
+            texts: texts.map(|texts| Texts { arguments, ..texts }),
+        }
+    }
+
+    fn ended(&self, id: ExecutionId, over: Over) -> Execution {
+        let took = over.ended.saturating_duration_since(over.begun.started);
+        let result = over.outcome.result.as_ref().map(|result| Texts {
+            result: redact::kept(result),
+            arguments: None,
+        });
+        Execution {
+            status: over.outcome.status,
+            error: over.outcome.error,
+            duration_us: Some(took.as_micros() as u64),
+            response_bytes: over.outcome.response_bytes.map(|bytes| bytes as u64),
+            ..self.execution(id, over.begun, result)
+        }
+    }
+}
+
+/// Enough to tell sessions apart, and nothing to do anything with: what spans say of them too.
+fn digest(session: &SessionId) -> u64 {
+    let hash: [u8; 32] = Sha256::digest(session.as_str()).into();
+    u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default())
+}

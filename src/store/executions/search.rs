@@ -1,0 +1,249 @@
+//! Finds recorded calls, newest first. Goes through the rows that have no block yet, then through the blocks, and reads
+//! those that can have what is wanted; looks at a bounded number of rows and says where to go on.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+use super::super::StoreError;
+use super::block::has_any;
+use super::{Execution, Executions, Status, read};
+use crate::ids::{ExecutionId, UserId};
+use crate::limits::{
+    EXECUTION_BLOCK_ROWS, EXECUTION_BLOCKS_READ, EXECUTION_RECORD_LAG_MAX, EXECUTIONS_SCAN_MAX,
+};
+
+/// The columns that [`read`] reads, of rows within two ids.
+const ROWS: &str = "SELECT e.id, u.user_id, t.gateway, t.tool, e.status, e.started_unix_ms, e.duration_us, \
+    e.request_bytes, e.response_bytes, e.session, e.request_id, e.error FROM executions e \
+    JOIN execution_users u ON u.number = e.user JOIN execution_tools t ON t.number = e.tool \
+    WHERE e.id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR e.user = ?3) \
+    AND (?4 IS NULL OR t.gateway = ?4) AND (?5 IS NULL OR t.tool = ?5) \
+    AND (?6 IS NULL OR e.status IN (?6, ?7)) AND e.started_unix_ms BETWEEN ?8 AND ?9 \
+    ORDER BY e.id DESC LIMIT ?10";
+
+/// Which calls are wanted: all conditions together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of this user.
+    pub user: Option<UserId>,
+    /// Of this gateway.
+    pub gateway: Option<String>,
+    /// Of the tool with this exposed name.
+    pub tool: Option<String>,
+    /// That stand so. [`Status::Success`] includes [`Status::Asked`].
+    pub status: Option<Status>,
+    /// That began then or later.
+    pub from_unix_ms: Option<u64>,
+    /// That began before.
+    pub to_unix_ms: Option<u64>,
+}
+
+/// One page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The calls, newest first.
+    pub items: Vec<Execution>,
+    /// The next page is what comes before this. `None`: there is nothing more.
+    pub next: Option<ExecutionId>,
+}
+
+impl Executions {
+    /// Returns one page of calls that were recorded before an id. A page that has less than `limit` may have a `next`
+    /// all the same: so many rows were looked at.
+    pub async fn search(
+        &self,
+        wanted: &Wanted,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Found, StoreError> {
+        self.search_among(wanted, before, limit, EXECUTIONS_SCAN_MAX)
+            .await
+    }
+
+    pub(super) async fn search_among(
+        &self,
+        wanted: &Wanted,
+        before: Option<ExecutionId>,
+        limit: usize,
+        rows_max: usize,
+    ) -> Result<Found, StoreError> {
+        let mut found = Found::default();
+        // One state of the record, however much is written meanwhile.
+        let mut reading = self.0.reader().begin().await?;
+        let Some(numbers) = Numbers::of(&mut reading, wanted).await? else {
+            return Ok(found);
+        };
+        let mut ranges = Ranges::new(wanted, before);
+        let mut looked_at = 0;
+        while let Some(range) = ranges.next(&mut reading, &numbers).await? {
+            if looked_at >= rows_max {
+                found.next = Some(ExecutionId::from_bits(range.ids.end().saturating_add(1)));
+                return Ok(found);
+            }
+            looked_at += range.rows;
+            let missing = limit + 1 - found.items.len();
+            let rows = sqlx::query(ROWS)
+                .bind(*range.ids.start())
+                .bind(*range.ids.end())
+                .bind(numbers.user)
+                .bind(wanted.gateway.as_deref())
+                .bind(wanted.tool.as_deref())
+                .bind(wanted.status.map(Status::code))
+                .bind((wanted.status == Some(Status::Success)).then(|| Status::Asked.code()))
+                .bind(wanted.from().cast_signed())
+                .bind(wanted.until().cast_signed())
+                .bind(missing as i64)
+                .fetch_all(&mut *reading)
+                .await?;
+            for row in &rows {
+                found.items.push(read(row)?);
+            }
+            if found.items.len() > limit {
+                found.items.truncate(limit);
+                found.next = found.items.last().map(|last| last.id);
+                return Ok(found);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Wanted {
+    pub(super) fn from(&self) -> u64 {
+        self.from_unix_ms.unwrap_or(0)
+    }
+
+    /// The last millisecond.
+    pub(super) fn until(&self) -> u64 {
+        let ends = self.to_unix_ms.map_or(u64::MAX, |to| to.saturating_sub(1));
+        ends.min(i64::MAX.cast_unsigned())
+    }
+}
+
+/// The numbers of what is wanted.
+pub(super) struct Numbers {
+    pub(super) user: Option<u32>,
+    /// Every tool that is wanted; `None`: any.
+    pub(super) tools: Option<Vec<u32>>,
+}
+
+impl Numbers {
+    /// Looks them up. `None`: there is no record of such a user or tool.
+    pub(super) async fn of(
+        reading: &mut SqliteConnection,
+        wanted: &Wanted,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut numbers = Self {
+            user: None,
+            tools: None,
+        };
+        if let Some(user) = &wanted.user {
+            numbers.user = sqlx::query_scalar("SELECT number FROM execution_users WHERE user_id = ?")
+                .bind(user.shared())
+                .fetch_optional(&mut *reading)
+                .await?;
+            if numbers.user.is_none() {
+                return Ok(None);
+            }
+        }
+        if wanted.gateway.is_some() || wanted.tool.is_some() {
+            let tools: Vec<u32> = sqlx::query_scalar(
+                "SELECT number FROM execution_tools WHERE (?1 IS NULL OR gateway = ?1) AND (?2 IS NULL OR tool = ?2)",
+            )
+            .bind(wanted.gateway.as_deref())
+            .bind(wanted.tool.as_deref())
+            .fetch_all(&mut *reading)
+            .await?;
+            if tools.is_empty() {
+                return Ok(None);
+            }
+            numbers.tools = Some(tools);
+        }
+        Ok(Some(numbers))
+    }
+
+    fn may_occur(&self, users: &[u8], tools: &[u8]) -> bool {
+        self.user.is_none_or(|user| has_any(users, &[user]))
+            && self.tools.as_ref().is_none_or(|wanted| has_any(tools, wanted))
+    }
+}
+
+/// Rows that may have what is wanted.
+pub(super) struct Range {
+    pub(super) ids: RangeInclusive<i64>,
+    /// About how many there are.
+    pub(super) rows: usize,
+}
+
+/// All such rows, newest first.
+pub(super) struct Ranges {
+    /// The first and the last id that are of interest.
+    ids: RangeInclusive<i64>,
+    /// Blocks that were read and come next, then those that end before this id.
+    ready: VecDeque<Range>,
+    blocks_before: Option<i64>,
+    over: bool,
+}
+
+impl Ranges {
+    pub(super) fn new(wanted: &Wanted, before: Option<ExecutionId>) -> Self {
+        let first = ExecutionId::first_of(wanted.from()).bits();
+        let mut last = before.map_or(i64::MAX, |before| before.bits().saturating_sub(1));
+        if let Some(to) = wanted.to_unix_ms {
+            let lag = EXECUTION_RECORD_LAG_MAX.as_millis() as u64;
+            last = last.min(ExecutionId::first_of(to.saturating_add(lag)).bits());
+        }
+        Self {
+            ids: first..=last,
+            ready: VecDeque::new(),
+            blocks_before: None,
+            over: false,
+        }
+    }
+
+    pub(super) async fn next(
+        &mut self,
+        reading: &mut SqliteConnection,
+        numbers: &Numbers,
+    ) -> Result<Option<Range>, StoreError> {
+        let mut blocks_before = self.blocks_before.unwrap_or(i64::MAX);
+        if self.blocks_before.is_none() {
+            let closed: i64 = sqlx::query_scalar("SELECT coalesce(max(last_id), 0) FROM execution_blocks")
+                .fetch_one(&mut *reading)
+                .await?;
+            self.ready
+                .extend(self.within(closed + 1, i64::MAX, EXECUTION_BLOCK_ROWS));
+        }
+        while self.ready.is_empty() && !self.over {
+            let blocks = sqlx::query(
+                "SELECT first_id, last_id, row_count, users, tools FROM execution_blocks \
+                 WHERE last_id < ? AND last_id >= ? AND first_id <= ? ORDER BY last_id DESC LIMIT ?",
+            )
+            .bind(blocks_before)
+            .bind(*self.ids.start())
+            .bind(*self.ids.end())
+            .bind(EXECUTION_BLOCKS_READ as i64)
+            .fetch_all(&mut *reading)
+            .await?;
+            self.over = blocks.len() < EXECUTION_BLOCKS_READ;
+            for block in &blocks {
+                let (first, last): (i64, i64) = (block.try_get(0)?, block.try_get(1)?);
+                blocks_before = last;
+                if numbers.may_occur(block.try_get(3)?, block.try_get(4)?) {
+                    let rows: i64 = block.try_get(2)?;
+                    self.ready.extend(self.within(first, last, rows as usize));
+                }
+            }
+        }
+        self.blocks_before = Some(blocks_before);
+        Ok(self.ready.pop_front())
+    }
+
+    fn within(&self, first: i64, last: i64, rows: usize) -> Option<Range> {
+        let ids = first.max(*self.ids.start())..=last.min(*self.ids.end());
+        (!ids.is_empty()).then_some(Range { ids, rows })
+    }
+}
