@@ -139,7 +139,7 @@ impl App {
         supervisor.spawn("keys", turn_keys(store.clone()));
         supervisor.spawn("names", names::keep(store.clone(), catalog.clone()));
         let policy = Arc::new(Policy::new(catalog.clone(), Rules::of(config)?));
-        let projects = Arc::new(Projects::new(&config.gateways));
+        let projects = Arc::new(Projects::new(&config.gateways, store.clone(), supervisor.clone()));
         let make = factory::factory(
             &config.limits,
             options.guard,
@@ -209,9 +209,11 @@ impl App {
             supervisor,
             store,
             recorder,
+            projects,
             ..
         } = self.parts;
         gateways.shut_down(crate::limits::GATEWAY_STOP_TIMEOUT).await;
+        let _ = tokio::time::timeout(crate::limits::LINK_END_TIMEOUT, projects.end()).await;
         supervisor.stop().await;
         recorder.finish().await;
         store.close().await;

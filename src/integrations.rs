@@ -3,5 +3,6 @@
 
 pub mod composio;
 mod projects;
+pub mod sessions;
 
 pub use projects::{Project, Projects};

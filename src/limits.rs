@@ -68,10 +68,20 @@ pub const COMPOSIO_API_ANSWER_BYTES_MAX: usize = MIB;
 pub const COMPOSIO_API_ATTEMPTS_MAX: u32 = 3;
 /// The longest wait between them, whatever `retry-after` says: a call waits for it.
 pub const COMPOSIO_API_RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Accounts of one toolkit, where a user may have several: Composio's own default.
+pub const COMPOSIO_ACCOUNTS_PER_TOOLKIT: usize = 5;
+/// Toolkits that one session may be restricted to, and entries of each list of a gateway's options.
+pub const COMPOSIO_OPTION_ITEMS_MAX: usize = 1_000;
+/// The slug of a toolkit or a tool.
+pub const COMPOSIO_SLUG_BYTES_MAX: usize = 128;
+/// Tokens of one session's own URL: each create of the same session gives another, and the oldest beyond these end.
+pub const COMPOSIO_SESSION_TOKENS_MAX: u32 = 16;
+/// Tool Router sessions of one user at one gateway, each with other toolkits.
+pub const COMPOSIO_SESSIONS_PER_USER_MAX: usize = 100;
+/// How long a request stays noted that may have made a session which nobody knows.
+pub const COMPOSIO_CREATE_NOTED_MAX: Duration = Duration::from_hours(30 * 24);
 /// The id of a Tool Router session.
 pub const COMPOSIO_SESSION_ID_BYTES_MAX: usize = 128;
-/// A user's Tool Router session that nobody used for this long is deleted: its sandbox is lost, its connections stay.
-pub const COMPOSIO_SESSION_IDLE_MAX: Duration = Duration::from_hours(24);
 /// A stream of an upstream on which nothing arrives.
 pub const SSE_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// How often an HTTP+SSE upstream is pinged, so that a stream on which nothing arrives is known to be dead.

@@ -4,6 +4,7 @@
 //! Never on the way of a call, except for what a memory beside it did not know.
 
 mod client_sessions;
+pub mod composio_sessions;
 pub mod connect_states;
 pub mod connections;
 mod error;
@@ -163,6 +164,12 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    /// Tells whether what is written is there for the next process.
+    #[must_use]
+    pub fn outlives_us(&self) -> bool {
+        self.0.lock.is_some()
     }
 
     /// Returns a sealer for what clients hold and hand back: it opens what the process before this one sealed.

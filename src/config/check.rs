@@ -3,6 +3,7 @@
 
 mod auth;
 mod composio;
+mod composio_session;
 mod gateway;
 mod net;
 

@@ -1,6 +1,11 @@
 //! What a gateway of kind `composio` is made of.
 
+use std::collections::BTreeMap;
+
 use super::{EraChoice, Secret};
+
+/// Every tool of the Tool Router itself begins with this.
+const META_TOOLS: &str = "COMPOSIO_";
 
 /// `[gateways.<name>]` with `kind = "composio"`: for each user a Tool Router session, whose MCP endpoint is spoken to.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +16,110 @@ pub struct Composio {
     pub api_key: Secret,
     /// Toolkits that a session may use; `None`: all.
     pub toolkits: Option<Vec<String>>,
+    /// For some toolkits, which of their tools.
+    pub tools: BTreeMap<String, ToolChoice>,
+    /// Tools of every toolkit, by what they are marked with.
+    pub tags: Tags,
+    /// The auth config (`ac_…`) that a toolkit's connections are made with.
+    pub auth_configs: BTreeMap<String, String>,
+    /// App tools that stand in the list beside, or in the place of, the meta tools.
+    pub preload: Preload,
+    /// Whether there is a sandbox; `None`: as Composio has it.
+    pub workbench: Option<bool>,
+    /// Several accounts of one toolkit; `None`: one.
+    pub multi_account: Option<MultiAccount>,
+    /// Where a browser comes back to from a connection that an agent began.
+    pub callback_url: Option<url::Url>,
+    /// Proves that a webhook is Composio's.
+    pub webhook_secret: Option<Secret>,
     /// Which era a session's endpoint is spoken to in.
     pub era: EraChoice,
+}
+
+/// Which tools of one toolkit a session has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// These.
+    Enable(Vec<String>),
+    /// All but these.
+    Disable(Vec<String>),
+    /// Those that are marked so.
+    Tags(Tags),
+}
+
+/// What tools are marked with (`readOnlyHint`, `destructiveHint`, …).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// Tools with one of these; none: all tools.
+    pub enable: Vec<String>,
+    /// Not those with one of these.
+    pub disable: Vec<String>,
+}
+
+impl Tags {
+    /// Tells whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.enable.is_empty() && self.disable.is_empty()
+    }
+}
+
+/// App tools in the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Preload {
+    /// None: they are searched for and executed by the meta tools.
+    #[default]
+    Nothing,
+    /// These, beside the meta tools.
+    Tools(Vec<String>),
+    /// All, in the place of the meta tools.
+    All,
+}
+
+/// Several accounts of one toolkit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MultiAccount {
+    /// Accounts of one toolkit.
+    pub max: u8,
+    /// Whether a call must name its account where there are several.
+    pub explicit: bool,
+}
+
+/// Tells whether a tool is one of the Tool Router itself.
+#[must_use]
+pub fn is_meta_tool(tool: &str) -> bool {
+    tool.starts_with(META_TOOLS)
+}
+
+/// Tells whether a tool may be one of a toolkit: a tool's slug begins with its toolkit's. Not documented, seen in every
+/// sample; where one toolkit's slug begins with another's it may say yes for both, and Composio decides.
+#[must_use]
+pub fn may_be_of(tool: &str, toolkit: &str) -> bool {
+    let mut head = tool.bytes().zip(toolkit.bytes());
+    let same = |(ours, theirs): (u8, u8)| match theirs {
+        b'-' => ours == b'_',
+        other => ours == other.to_ascii_uppercase(),
+    };
+    tool.as_bytes().get(toolkit.len()) == Some(&b'_') && head.all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tools_slug_begins_with_its_toolkits() {
+        for (tool, toolkit, right) in [
+            ("GITHUB_CREATE_AN_ISSUE", "github", true),
+            ("GITHUBX_CREATE", "github", false),
+            ("GITHUB", "github", false),
+            ("MICROSOFT_TEAMS_SEND", "microsoft_teams", true),
+            ("MICROSOFT_TEAMS_SEND", "microsoft-teams", true),
+            ("GMAIL_SEND_EMAIL", "github", false),
+            ("github_create", "github", false),
+        ] {
+            assert_eq!(may_be_of(tool, toolkit), right, "{tool} {toolkit}");
+        }
+        assert!(is_meta_tool("COMPOSIO_SEARCH_TOOLS") && !is_meta_tool("GITHUB_X"));
+    }
 }

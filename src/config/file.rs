@@ -190,8 +190,37 @@ impl Reader<'_> {
                 }
                 Some(Value::from(texts))
             }
+            (Kind::Lists(keys), DeValue::Table(table)) => Some(self.lists(keys, path, table)),
             _ => self.wrong_type(path, &kind.describe(), value),
         }
+    }
+
+    /// Reads tables with lists of strings under certain keys.
+    fn lists(&mut self, keys: &'static [&str], path: &str, tables: &DeTable<'_>) -> Value {
+        let mut values = Dict::new();
+        for (name, entry) in in_order(tables) {
+            let path = join(path, name.get_ref());
+            let place = self.place(name.span().start);
+            self.layer.places.set(&path, place);
+            let DeValue::Table(table) = entry.get_ref() else {
+                self.wrong_type(&path, &format!("a table with {}", keys.join(", ")), entry);
+                continue;
+            };
+            let mut lists = Dict::new();
+            for (key, list) in in_order(table) {
+                let (at, path) = (key.span().start, join(&path, key.get_ref()));
+                let place = self.place(at);
+                self.layer.places.set(&path, place);
+                if keys.contains(&key.get_ref().as_ref()) {
+                    let list = self.leaf(Kind::Texts, &path, list);
+                    lists.extend(list.map(|list| (key.get_ref().to_string(), list)));
+                } else {
+                    self.problem(at, &path, format!("unknown key; known here: {}", keys.join(", ")));
+                }
+            }
+            values.insert(name.get_ref().to_string(), Value::from(lists));
+        }
+        Value::from(values)
     }
 
     fn text(&mut self, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Expanded> {

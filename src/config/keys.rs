@@ -40,6 +40,8 @@ pub enum Kind {
     TextTable,
     /// A string or a list of strings.
     Command,
+    /// Tables with these keys, each a list of strings.
+    Lists(&'static [&'static str]),
 }
 
 impl Kind {
@@ -57,6 +59,7 @@ impl Kind {
             Self::Texts => "a list of strings".to_owned(),
             Self::TextTable => "a table of strings".to_owned(),
             Self::Command => "a list of strings, or a string".to_owned(),
+            Self::Lists(keys) => format!("tables with lists of strings: {}", keys.join(", ")),
         }
     }
 }
@@ -125,6 +128,8 @@ const fn duration(
 pub(super) const AUDITS: &[&str] = &["best_effort", "required"];
 /// The words of `kind`.
 pub(super) const KINDS: &[&str] = &["composio"];
+/// What may be said of a toolkit's tools.
+pub(super) const TOOL_CHOICES: &[&str] = &["enable", "disable", "tags"];
 /// The words of `transport`.
 pub(super) const TRANSPORTS: &[&str] = &["http", "sse", "stdio"];
 /// The words of `era`.
@@ -197,6 +202,16 @@ pub const KEYS: &[Key] = &[
     key("gateways.*.api_key", Kind::Text, WhenAbsent::Absent, "The key of a Composio project (`ak_…`), best as `${COMPOSIO_API_KEY}`. Never printed. Environment: `COMPOSIO_API_KEY`."),
     key("gateways.*.base_url", Kind::Text, WhenAbsent::Text(super::COMPOSIO_BASE_URL), "Composio's API; http:// only on this machine. Environment: `COMPOSIO_BASE_URL`."),
     key("gateways.*.toolkits", Kind::Texts, WhenAbsent::Absent, "The toolkits that Composio's sessions may use, such as `[\"gmail\", \"github\"]`. Absent: all."),
+    key("gateways.*.tools", Kind::Lists(TOOL_CHOICES), WhenAbsent::Text("{}"), "For a toolkit of Composio, which of its tools: `tools.github.disable = [\"GITHUB_DELETE_A_REPOSITORY\"]`, or `enable`, or `tags` (as below), one of the three."),
+    key("gateways.*.tags", Kind::Texts, WhenAbsent::Text("[]"), "Composio's tools of every toolkit by what they are marked with: `readOnlyHint`, `createHint`, `updateHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`; with `!` in front, tools that are marked so are left out."),
+    key("gateways.*.auth_configs", Kind::TextTable, WhenAbsent::Text("{}"), "Toolkit = auth config (`ac_…`) that its connections are made with. Absent: Composio chooses, or makes a managed one."),
+    key("gateways.*.preload", Kind::Command, WhenAbsent::Text("[]"), "App tools that stand in the list beside Composio's meta tools; `\"all\"`: every tool of `toolkits`, in the place of the meta tools."),
+    key("gateways.*.workbench", Kind::Flag, WhenAbsent::Absent, "Whether sessions have Composio's sandbox. Its code may execute tools that `deny` and `permitted` do not see. Absent: `true`, with `preload = \"all\"` `false`."),
+    key("gateways.*.multi_account", Kind::Flag, WhenAbsent::Text("false"), "Whether a user may have several accounts of one toolkit."),
+    number("gateways.*.multi_account_max", (2, 10), limits::COMPOSIO_ACCOUNTS_PER_TOOLKIT, "Accounts of one toolkit, with `multi_account`."),
+    key("gateways.*.multi_account_explicit", Kind::Flag, WhenAbsent::Text("false"), "Whether a call must name its account where there are several, with `multi_account`."),
+    key("gateways.*.callback_url", Kind::Text, WhenAbsent::Absent, "Where a browser comes back to from a connection that an agent began with `COMPOSIO_MANAGE_CONNECTIONS`. Absent: Composio's own page."),
+    key("gateways.*.webhook_secret", Kind::Text, WhenAbsent::Absent, "The secret of the project's webhook subscription, best as `${VAR}`. Never printed. Absent: webhooks are refused."),
     duration("gateways.*.timeout_ms", (100, DAY_MS), limits::CALL_TIMEOUT, "A whole call. When the key is absent, `kind = \"composio\"` takes 240000: some of its tools block for minutes."),
     number("gateways.*.in_flight_max", (1, MILLION), limits::IN_FLIGHT_PER_GATEWAY_MAX, "Calls that the gateway works on at a time."),
     key("gateways.*.required", Kind::Flag, WhenAbsent::Text("false"), "Whether `/readyz` waits for this gateway's first list."),

@@ -175,6 +175,15 @@ pub(super) enum RawCommand {
     List(Vec<String>),
 }
 
+/// Which tools of one toolkit.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawToolChoice {
+    pub(super) enable: Option<Vec<String>>,
+    pub(super) disable: Option<Vec<String>>,
+    pub(super) tags: Option<Vec<String>>,
+}
+
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawGateway {
@@ -192,6 +201,16 @@ pub(super) struct RawGateway {
     pub(super) api_key: Option<String>,
     pub(super) base_url: Option<String>,
     pub(super) toolkits: Option<Vec<String>>,
+    pub(super) tools: BTreeMap<String, RawToolChoice>,
+    pub(super) tags: Vec<String>,
+    pub(super) auth_configs: BTreeMap<String, String>,
+    pub(super) preload: Option<RawCommand>,
+    pub(super) workbench: Option<bool>,
+    pub(super) multi_account: bool,
+    pub(super) multi_account_max: Option<usize>,
+    pub(super) multi_account_explicit: bool,
+    pub(super) callback_url: Option<String>,
+    pub(super) webhook_secret: Option<String>,
     pub(super) timeout_ms: Option<u64>,
     pub(super) in_flight_max: Option<usize>,
     pub(super) required: bool,

@@ -4,6 +4,7 @@
 
 mod error;
 mod request;
+mod session_options;
 mod sessions;
 
 use http::HeaderValue;
@@ -11,6 +12,7 @@ use url::Url;
 
 pub use self::error::ApiError;
 use self::error::root_cause;
+pub use self::session_options::SessionOptions;
 pub use self::sessions::{Session, SessionId};
 use crate::config::Secret;
 use crate::limits::{CONNECT_TIMEOUT, UPSTREAM_POOL_IDLE_MAX};

@@ -5,15 +5,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 
 use super::composio::{ApiError, Composio};
+use super::sessions::Sessions;
 use crate::config::{self, Transport};
 use crate::ids::GatewayId;
+use crate::store::Store;
+use crate::supervisor::Supervisor;
 
 /// Every project, by its gateway.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Projects {
     by_gateway: ArcSwap<Vec<Known>>,
+    store: Store,
+    supervisor: Supervisor,
 }
 
 type Known = (GatewayId, Result<Arc<Project>, ApiError>);
@@ -23,18 +29,12 @@ type Known = (GatewayId, Result<Arc<Project>, ApiError>);
 pub struct Project {
     gateway: GatewayId,
     options: config::Composio,
-    api: Composio,
+    api: Arc<Composio>,
+    sessions: Sessions,
+    store: Store,
 }
 
 impl Project {
-    fn new(gateway: &GatewayId, options: &config::Composio) -> Result<Self, ApiError> {
-        Ok(Self {
-            gateway: gateway.clone(),
-            api: Composio::new(&options.base_url, &options.api_key)?,
-            options: options.clone(),
-        })
-    }
-
     /// Returns the gateway that it belongs to.
     #[must_use]
     pub fn gateway(&self) -> &GatewayId {
@@ -52,13 +52,29 @@ impl Project {
     pub fn api(&self) -> &Composio {
         &self.api
     }
+
+    /// Returns its users' sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Returns where what it knows is kept.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
 }
 
 impl Projects {
     /// Makes those of a configuration.
     #[must_use]
-    pub fn new(gateways: &[config::Gateway]) -> Self {
-        let projects = Self::default();
+    pub fn new(gateways: &[config::Gateway], store: Store, supervisor: Supervisor) -> Self {
+        let projects = Self {
+            by_gateway: ArcSwap::default(),
+            store,
+            supervisor,
+        };
         projects.replace(gateways);
         projects
     }
@@ -70,13 +86,47 @@ impl Projects {
             let Transport::Composio(options) = &gateway.transport else {
                 return None;
             };
-            let project = match before.get(&gateway.name) {
-                Some(Ok(old)) if old.options == **options => Ok(Arc::clone(old)),
-                _ => Project::new(&gateway.name, options).map(Arc::new),
+            let old = before.get(&gateway.name).and_then(|old| old.as_ref().ok());
+            let project = match old {
+                Some(old) if old.options == **options => Ok(Arc::clone(old)),
+                old => self
+                    .project(&gateway.name, options, old.map(Arc::as_ref))
+                    .map(Arc::new),
             };
             Some((gateway.name.clone(), project))
         });
         self.by_gateway.store(Arc::new(known.collect()));
+    }
+
+    fn project(
+        &self,
+        gateway: &GatewayId,
+        options: &config::Composio,
+        old: Option<&Project>,
+    ) -> Result<Project, ApiError> {
+        let api = Arc::new(Composio::new(&options.base_url, &options.api_key)?);
+        let turns = old.map(|old| old.sessions.turns()).unwrap_or_default();
+        Ok(Project {
+            gateway: gateway.clone(),
+            options: options.clone(),
+            sessions: Sessions::new(
+                gateway,
+                options,
+                Arc::clone(&api),
+                self.store.clone(),
+                self.supervisor.clone(),
+                turns,
+            ),
+            api,
+            store: self.store.clone(),
+        })
+    }
+
+    /// Deletes at Composio what nobody could find again: the sessions of a store that ends with us.
+    pub async fn end(&self) {
+        if !self.store.outlives_us() {
+            join_all(self.all().iter().map(|project| project.sessions.end_all())).await;
+        }
     }
 
     /// Finds a gateway's project; `None`: there is no such gateway of kind `composio`.
@@ -115,11 +165,12 @@ mod tests {
         load(&sources).unwrap().config.gateways
     }
 
-    #[test]
-    fn a_project_stays_the_same_until_its_options_change_and_goes_with_its_gateway() {
+    #[tokio::test]
+    async fn a_project_stays_the_same_until_its_options_change_and_goes_with_its_gateway() {
         let two = "[gateways.a]\nkind = 'composio'\napi_key = 'ak_1'\n\
                    [gateways.b]\nkind = 'composio'\napi_key = 'ak_2'\n";
-        let projects = Projects::new(&gateways(two));
+        let store = Store::in_memory().await.unwrap();
+        let projects = Projects::new(&gateways(two), store, Supervisor::new());
         let of = |name: &str| projects.get(&GatewayId::new(name)).map(Result::unwrap);
         let (a, b) = (of("a").unwrap(), of("b").unwrap());
         projects.replace(&gateways(&two.replace("ak_2", "ak_3")));

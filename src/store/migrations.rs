@@ -19,6 +19,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0002_executions.sql"),
     ),
     (
+        3,
+        "Composio sessions",
+        include_str!("../../migrations/0003_composio_sessions.sql"),
+    ),
+    (
         4,
         "connections",
         include_str!("../../migrations/0004_connections.sql"),

@@ -21,12 +21,26 @@ pub(super) struct Sealed {
 }
 
 /// Every sealed column.
-pub(super) const SEALED: &[Sealed] = &[Sealed {
-    table: "connect_states",
-    column: "auth_url",
-    place: "connect_states.auth_url",
-    owner: "user_id",
-}];
+pub(super) const SEALED: &[Sealed] = &[
+    Sealed {
+        table: "composio_sessions",
+        column: "session_id",
+        place: "composio_sessions.session_id",
+        owner: "id",
+    },
+    Sealed {
+        table: "composio_sessions",
+        column: "mcp_url",
+        place: "composio_sessions.mcp_url",
+        owner: "id",
+    },
+    Sealed {
+        table: "connect_states",
+        column: "auth_url",
+        place: "connect_states.auth_url",
+        owner: "user_id",
+    },
+];
 
 /// Rows of one column that are sealed anew in one transaction.
 const RESEAL_ROWS: i64 = 500;

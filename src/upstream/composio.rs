@@ -1,10 +1,10 @@
-//! A Composio gateway: for each user one Tool Router session, and one HTTP link to its MCP endpoint. Both are made on
-//! first use, looked after and made anew when Composio has deleted the session. A user's calls go through that user's
-//! session and no other. Lists are asked for through a session of a user of our own ([`LISTING_USER`]): which meta
-//! tools there are depends on the toolkits, which are the same for all.
-//! Sessions live as long as this link: there is no store yet that could find them again. What we made and know of is
-//! deleted when it is no longer used and at the end; connections belong to the user and stay.
+//! A Composio gateway: for each user one Tool Router session, and one HTTP link to its MCP endpoint. Which session is a
+//! user's is `integrations::sessions`' business; here are the links, made on first use and again when the endpoint says
+//! that the session is gone. A user's calls go through that user's session and no other. Lists are asked for through a
+//! session of a user of our own ([`LISTING_USER`]): which tools there are depends on a session's options (facts of
+//! `tools/list`: the meta tools and what is preloaded), which are the configuration's for all users.
 
+mod failed_tool;
 mod users;
 
 use std::sync::Arc;
@@ -15,24 +15,25 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 
-use self::users::{Lease, Slot, Users};
+use self::users::{Lease, Slot, Users, Whose};
 use super::http::fault::Fault;
 use super::http::flight::Landed;
 use super::http::wire::Wire;
 use super::http::{Failed, HttpSettings, HttpTransport, SettingsError};
 use super::transport::{Announced, ListError, Transport, pass_on};
-use crate::catalog::listing::Listing;
+use crate::catalog::listing::{Kind, Listing};
 use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
-use crate::ids::{GatewayId, UserId};
+use crate::ids::GatewayId;
 use crate::integrations::Project;
-use crate::integrations::composio::{ApiError, Composio, LISTING_USER, Session};
-use crate::limits::{COMPOSIO_SESSION_IDLE_MAX, UPSTREAM_SESSION_SWEEP_INTERVAL};
+use crate::integrations::composio::{ApiError, LISTING_USER};
+use crate::integrations::sessions::{Opened, SessionError};
+use crate::limits::{UPSTREAM_SESSION_IDLE_MAX, UPSTREAM_SESSION_SWEEP_INTERVAL};
 use crate::protocol::error::{INVALID_PARAMS, RpcError};
 use crate::protocol::version::Era;
 use crate::supervisor::Supervisor;
 
-/// Sessions that are deleted at the same time.
+/// Links that are ended at the same time.
 const ENDS_AT_ONCE: usize = 16;
 
 /// The link to Composio, for every user.
@@ -40,8 +41,10 @@ pub(super) struct ComposioTransport(Arc<Shared>);
 
 /// A session and the link to its endpoint.
 pub(super) struct Held {
-    session: Session,
+    opened: Opened,
     link: HttpTransport,
+    /// Whether its endpoint has taken the key.
+    proven: AtomicBool,
 }
 
 struct Shared {
@@ -82,13 +85,11 @@ impl ComposioTransport {
             down: AtomicBool::new(false),
         });
         let weak = Arc::downgrade(&shared);
-        supervisor.spawn("idle Composio sessions", async move {
+        supervisor.spawn("idle links to Composio", async move {
             loop {
                 tokio::time::sleep(UPSTREAM_SESSION_SWEEP_INTERVAL).await;
                 let Some(shared) = weak.upgrade() else { return };
-                shared
-                    .end_all(shared.users.take_idle(COMPOSIO_SESSION_IDLE_MAX))
-                    .await;
+                end_all(shared.users.take_idle(UPSTREAM_SESSION_IDLE_MAX)).await;
             }
         });
         Ok(Self(shared))
@@ -96,23 +97,37 @@ impl ComposioTransport {
 
     async fn carry(&self, route: &Route, call: &Call) -> Result<Answer, CallError> {
         let shared = &self.0;
-        let lease = shared.lease(call.client.principal.user())?;
-        let mut remade = false;
+        let lease = shared.lease(&Whose::of(&call.client))?;
+        let (mut remade, mut tried_key) = (false, false);
         loop {
-            let opened = tokio::select! {
+            let held = tokio::select! {
                 biased;
                 () = call.cancel.cancelled() => return Err(CallError::Cancelled),
-                opened = shared.open(&lease) => opened.map_err(|error| shared.not_opened(&error))?,
+                held = shared.open(&lease) => held.map_err(|error| shared.not_opened(&error))?,
             };
-            match opened.value.link.carry(route, call).await {
-                Ok(answer) => return Ok(answer),
+            match held.value.link.carry(route, call).await {
+                Ok(answer) => {
+                    shared.took_the_key(&held.value);
+                    return Ok(match route.kind {
+                        Kind::Tool => failed_tool::marked(answer),
+                        _ => answer,
+                    });
+                }
                 // The endpoint refused the call's own request: nothing was processed.
                 Err(failed) if matches!(failed.fault, Fault::Gone(_)) => {
-                    shared.forget(&lease, &opened);
+                    shared.forget(&lease, &held);
                     if remade {
                         return Err(shared.told(failed));
                     }
                     remade = true;
+                }
+                // Seen in the field after minutes of success: once more, and the user keeps the session either way.
+                Err(failed) if matches!(failed.fault, Fault::Unauthorized(_)) => {
+                    if tried_key || !held.value.proven.load(Ordering::Acquire) {
+                        shared.refused_the_key(&held.value);
+                        return Err(shared.told(failed));
+                    }
+                    tried_key = true;
                 }
                 Err(failed) => return Err(shared.told(failed)),
             }
@@ -122,7 +137,7 @@ impl ComposioTransport {
     async fn list_once_more(&self) -> Result<Listing, ListError> {
         let shared = &self.0;
         let lease = shared
-            .lease(&UserId::new(LISTING_USER))
+            .lease(&Whose::listing())
             .map_err(|error| ListError(error.to_string()))?;
         let mut remade = false;
         loop {
@@ -141,7 +156,7 @@ impl ComposioTransport {
 
     async fn watch(&self, route: &Route, client: &Arc<Client>, wanted: bool) -> Result<(), CallError> {
         let shared = &self.0;
-        let lease = shared.lease(client.principal.user())?;
+        let lease = shared.lease(&Whose::of(client))?;
         let opened = shared.open(&lease).await;
         let opened = opened.map_err(|error| shared.not_opened(&error))?;
         opened.value.link.watch_resource(route, client, wanted).await
@@ -149,101 +164,81 @@ impl ComposioTransport {
 }
 
 impl Shared {
-    /// Takes a user's place; the one that had to make room is ended.
-    fn lease(self: &Arc<Self>, user: &UserId) -> Result<Lease, CallError> {
+    /// Takes a place for whose session it is; the one that had to make room is ended.
+    fn lease(self: &Arc<Self>, whose: &Whose) -> Result<Lease, CallError> {
         let busy = || CallError::Busy {
             gateway: self.settings.gateway.clone(),
         };
-        let (lease, evicted) = self.users.lease(user).ok_or_else(busy)?;
+        let (lease, evicted) = self.users.lease(whose).ok_or_else(busy)?;
         if let Some(slot) = evicted {
-            let shared = Arc::clone(self);
-            self.supervisor.spawn(
-                "end of a Composio session",
-                async move { shared.end(&slot).await },
-            );
+            self.supervisor
+                .spawn("end of a link to Composio", async move { end(&slot).await });
         }
         Ok(lease)
     }
 
-    /// Returns a user's session, making it when there is none. One attempt serves all who wait, and goes on when they
-    /// go away: a session that nobody took would be an orphan.
-    async fn open(self: &Arc<Self>, lease: &Lease) -> Result<Landed<Arc<Held>>, ApiError> {
+    /// Returns a link to a session, both made when there is none. One attempt serves all who wait, and goes on when they
+    /// go away.
+    async fn open(self: &Arc<Self>, lease: &Lease) -> Result<Landed<Arc<Held>>, SessionError> {
         let (shared, slot) = (Arc::clone(self), Arc::clone(lease.slot()));
-        let make = move || async move { shared.make(&slot).await.map(Arc::new) }.boxed();
+        let make = move || async move { shared.make(&slot.whose).await.map(Arc::new) }.boxed();
         let held = &lease.slot().held;
-        held.get(&self.supervisor, "Composio session", make).await
+        held.get(&self.supervisor, "link to Composio", make).await
     }
 
-    async fn make(&self, slot: &Slot) -> Result<Held, ApiError> {
-        let known = slot.known();
-        let kept = match &known {
-            Some(id) => match self.api().session(id).await {
-                Ok(session) => Some(session),
-                Err(ApiError::NotFound(_)) => None,
-                Err(error) => return Err(error),
-            },
-            None => None,
-        };
-        let session = match kept {
-            Some(session) => session,
-            None if self.down.load(Ordering::Acquire) => return Err(ApiError::ShutDown),
-            None => {
-                slot.set_known(None);
-                let session = self
-                    .api()
-                    .create_session(&slot.user, self.project.options().toolkits.as_deref())
-                    .await?;
-                slot.set_known(Some(session.id.clone()));
-                tracing::info!(gateway.id = %self.gateway(), again = known.is_some(), "a Composio session was made");
-                session
-            }
-        };
-        let wire = self.wire.private_at(session.mcp_url.clone());
+    async fn make(&self, whose: &Whose) -> Result<Held, SessionError> {
+        if self.down.load(Ordering::Acquire) {
+            return Err(SessionError::ShutDown);
+        }
+        let opened = self.project.sessions().open(&whose.user, &whose.which).await?;
+        let wire = self.wire.private_at(opened.session.mcp_url.clone());
         let link = HttpTransport::over(wire, self.settings.clone(), &self.supervisor);
-        if slot.user.as_str() == LISTING_USER {
+        if whose.user.as_str() == LISTING_USER {
             pass_on(link.changes(), &self.changes, &self.supervisor);
         }
-        Ok(Held { session, link })
+        Ok(Held {
+            opened,
+            link,
+            proven: AtomicBool::new(false),
+        })
     }
 
-    /// The endpoint does not know the session: the next who opens asks the API, and makes another if need be.
+    /// The endpoint does not know the session: the next who opens asks the API, and has another made if need be.
     fn forget(&self, lease: &Lease, opened: &Landed<Arc<Held>>) {
         if lease.slot().held.forget(opened) {
-            tracing::info!(gateway.id = %self.gateway(), "the MCP endpoint of a Composio session is gone");
+            let session = &*opened.value.opened.id;
+            tracing::info!(gateway.id = %self.gateway(), session.id = session, "the MCP endpoint of a Composio session is gone");
         }
     }
 
-    async fn end(&self, slot: &Slot) {
-        if let Some(held) = slot.held.take_landed().await {
-            held.link.shut_down().await;
-        }
-        let Some(id) = slot.set_known(None) else { return };
-        if let Err(error) = self.api().delete_session(&id).await {
-            tracing::warn!(gateway.id = %self.gateway(), reason = %error, "a Composio session was not deleted");
+    fn took_the_key(&self, held: &Held) {
+        if !held.proven.swap(true, Ordering::AcqRel) {
+            self.project.sessions().set_degraded(&held.opened.id, false);
         }
     }
 
-    async fn end_all(&self, slots: Vec<Arc<Slot>>) {
-        stream::iter(slots)
-            .for_each_concurrent(ENDS_AT_ONCE, |slot| async move { self.end(&slot).await })
-            .await;
-    }
-
-    fn api(&self) -> &Composio {
-        self.project.api()
+    fn refused_the_key(&self, held: &Held) {
+        if held.proven.swap(false, Ordering::AcqRel) {
+            let session = &*held.opened.id;
+            tracing::warn!(gateway.id = %self.gateway(), session.id = session, "Composio refuses the key at a session that took it before");
+        }
+        self.project.sessions().set_degraded(&held.opened.id, true);
     }
 
     fn gateway(&self) -> &GatewayId {
         &self.settings.gateway
     }
 
-    fn not_opened(&self, error: &ApiError) -> CallError {
+    fn not_opened(&self, error: &SessionError) -> CallError {
         let gateway = self.gateway().clone();
         match error {
-            ApiError::Nobody => CallError::Refused {
-                gateway,
-                error: RpcError::new(INVALID_PARAMS, error.to_string()),
-            },
+            // Nothing is wrong with the gateway.
+            SessionError::Api(ApiError::Nobody) | SessionError::Unknown | SessionError::Toolkit(_) => {
+                CallError::Refused {
+                    gateway,
+                    error: RpcError::new(INVALID_PARAMS, error.to_string()),
+                }
+            }
             error => CallError::Unavailable {
                 gateway,
                 reason: error.to_string(),
@@ -260,6 +255,19 @@ impl Shared {
             None => failed.into_call_error(self.gateway()),
         }
     }
+}
+
+/// Ends a link; the session stays.
+async fn end(slot: &Slot) {
+    if let Some(held) = slot.held.take_landed().await {
+        held.link.shut_down().await;
+    }
+}
+
+async fn end_all(slots: Vec<Arc<Slot>>) {
+    stream::iter(slots)
+        .for_each_concurrent(ENDS_AT_ONCE, |slot| async move { end(&slot).await })
+        .await;
 }
 
 /// Says what the operator of this kind of gateway can do about a fault; `None`: what is said of any gateway is right.
@@ -306,7 +314,7 @@ impl Transport for ComposioTransport {
 
     fn roots_changed<'a>(&'a self, client: &'a Client) -> BoxFuture<'a, ()> {
         async move {
-            if let Some(held) = self.0.users.held(client.principal.user()) {
+            if let Some(held) = self.0.users.held(&Whose::of(client)) {
                 held.link.roots_changed(client).await;
             }
         }
@@ -315,7 +323,7 @@ impl Transport for ComposioTransport {
 
     fn scope_ended<'a>(&'a self, client: &'a Client) -> BoxFuture<'a, ()> {
         async move {
-            if let Some(held) = self.0.users.held(client.principal.user()) {
+            if let Some(held) = self.0.users.held(&Whose::of(client)) {
                 held.link.scope_ended(client).await;
             }
         }
@@ -323,13 +331,13 @@ impl Transport for ComposioTransport {
     }
 
     fn era(&self) -> Option<Era> {
-        self.0.users.held(&UserId::new(LISTING_USER))?.link.era()
+        self.0.users.held(&Whose::listing())?.link.era()
     }
 
     fn shut_down(&self) -> BoxFuture<'_, ()> {
         async move {
             self.0.down.store(true, Ordering::Release);
-            self.0.end_all(self.0.users.take_all()).await;
+            end_all(self.0.users.take_all()).await;
         }
         .boxed()
     }
@@ -337,6 +345,6 @@ impl Transport for ComposioTransport {
 
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Held").field(&self.session).finish()
+        f.debug_tuple("Held").field(&self.opened).finish()
     }
 }

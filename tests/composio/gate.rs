@@ -24,14 +24,18 @@ pub(crate) async fn connected() -> Fake {
 }
 
 pub(crate) fn configuration(fake: &Fake) -> Config {
+    configured(fake, "memory", "toolkits = ['github', 'gmail']\n")
+}
+
+/// The configuration with another store, and with these options of the gateway.
+pub(crate) fn configured(fake: &Fake, store: &str, options: &str) -> Config {
     let file = File {
         name: "gateways.toml".to_owned(),
         text: format!(
-            "[server]\nlisten = '127.0.0.1:0'\nstore = 'memory'\n[auth]\nkeys = [\n\
+            "[server]\nlisten = '127.0.0.1:0'\nstore = '{store}'\n[auth]\nkeys = [\n\
              {{ user = 'alice', key = '{ALICE}' }},\n{{ user = 'bob', key = '{BOB}' }},\n\
              {{ user = 'default', key = '{NOBODY}' }},\n]\n\
-             [gateways.composio]\nkind = 'composio'\napi_key = '{KEY}'\nbase_url = '{}'\n\
-             toolkits = ['github', 'gmail']\n",
+             [gateways.composio]\nkind = 'composio'\napi_key = '{KEY}'\nbase_url = '{}'\n{options}",
             fake.origin
         ),
     };
@@ -57,11 +61,16 @@ impl Gate {
 
     /// Starts it; waits for no list.
     pub(crate) async fn start_anyhow(fake: &Fake) -> Self {
+        Self::start_as(&configuration(fake)).await
+    }
+
+    /// Starts it with a configuration; waits for no list.
+    pub(crate) async fn start_as(config: &Config) -> Self {
         let options = Options {
             guard: env!("CARGO_BIN_EXE_toolgate").into(),
             environment: Vec::new(),
         };
-        let app = App::start(&configuration(fake), options).await.unwrap();
+        let app = App::start(config, options).await.unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
             .tls_certs_only(std::iter::empty());

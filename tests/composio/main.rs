@@ -13,6 +13,7 @@ mod binary;
 #[allow(dead_code, reason = "the program of serve.rs uses other parts of it")]
 mod fake;
 mod gate;
+mod lasting;
 mod sdks;
 mod sessions;
 mod trouble;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::json;
 use toolgate::integrations::Projects;
+use toolgate::store::Store;
 use toolgate::supervisor::Supervisor;
 use toolgate::upstream::factory::factory;
 
@@ -124,7 +125,8 @@ async fn the_session_that_lists_is_made_again_as_well() {
     let fake = connected().await;
     let config = configuration(&fake);
     let supervisor = Supervisor::new();
-    let projects = Arc::new(Projects::new(&config.gateways));
+    let store = Store::in_memory().await.unwrap();
+    let projects = Arc::new(Projects::new(&config.gateways, store, supervisor.clone()));
     let make = factory(
         &config.limits,
         "no-guard".into(),

@@ -164,7 +164,7 @@ async fn the_key_does_not_go_to_another_host_and_the_session_there_is_deleted() 
 async fn a_call_that_may_have_been_carried_out_is_not_sent_again() {
     let fake = connected().await;
     let gate = Gate::start(&fake).await;
-    for (status, part) in [(500, "HTTP 500"), (429, "HTTP 429"), (401, "COMPOSIO_API_KEY")] {
+    for (status, part) in [(500, "HTTP 500"), (429, "HTTP 429")] {
         assert_eq!(login(&gate.who(ALICE).await), "alice");
         let before = fake.calls_of("alice");
         fake.next_mcp(odd(status, &json!({ "message": "no" })));
@@ -175,5 +175,22 @@ async fn a_call_that_may_have_been_carried_out_is_not_sent_again() {
             (before + 1, 1)
         );
     }
+    gate.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_after_minutes_of_success_is_tried_once_more_and_the_session_stays() {
+    let fake = connected().await;
+    let gate = Gate::start(&fake).await;
+    let refused = || fake.next_mcp(odd(401, &json!({ "message": "no" })));
+    assert_eq!(login(&gate.who(ALICE).await), "alice");
+    refused();
+    assert_eq!(login(&gate.who(ALICE).await), "alice", "once is nothing");
+    refused();
+    refused();
+    let answer = gate.who(ALICE).await;
+    assert!(message(&answer).contains("COMPOSIO_API_KEY"), "{answer}");
+    assert_eq!(login(&gate.who(ALICE).await), "alice", "the user was not dropped");
+    assert_eq!(fake.creates_of("alice"), 1);
     gate.stop().await;
 }

@@ -1,6 +1,7 @@
 //! The configuration: what is written, and what it comes to or what is said about it.
 
 mod composio;
+mod composio_session;
 mod environment;
 mod file;
 mod gateways;

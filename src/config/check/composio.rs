@@ -1,7 +1,5 @@
 //! One `[gateways.<name>]` of kind `composio`. Its key goes nowhere but to its `base_url`, and never in the clear
-//! beyond this machine.
-
-use std::collections::BTreeSet;
+//! beyond this machine. What its sessions may use is `composio_session`'s.
 
 use http::HeaderValue;
 use url::Url;
@@ -36,11 +34,19 @@ impl Checker<'_> {
         }
         let base_url = self.base_url(path, raw);
         let api_key = self.api_key(path, raw);
-        self.toolkits(path, raw);
+        let session = self.session_options(path, raw);
         Some(Transport::Composio(Box::new(Composio {
             base_url: base_url?,
             api_key: api_key?,
             toolkits: raw.toolkits.clone(),
+            tools: session.tools,
+            tags: session.tags,
+            auth_configs: raw.auth_configs.clone(),
+            preload: session.preload,
+            workbench: raw.workbench,
+            multi_account: session.multi_account,
+            callback_url: self.callback_url(path, raw),
+            webhook_secret: self.webhook_secret(path, raw),
             era: match raw.era.as_deref() {
                 Some("auto") => EraChoice::Auto,
                 Some("modern") => EraChoice::Modern,
@@ -98,27 +104,26 @@ impl Checker<'_> {
         Some(Secret::new(text.to_owned()))
     }
 
-    fn toolkits(&mut self, path: &str, raw: &RawGateway) {
-        let Some(toolkits) = &raw.toolkits else { return };
-        let path = format!("{path}.toolkits");
-        if toolkits.is_empty() {
+    fn callback_url(&mut self, path: &str, raw: &RawGateway) -> Option<Url> {
+        let key = format!("{path}.callback_url");
+        let url = self.http_url(&key, raw.callback_url.as_deref()?)?;
+        if url.scheme() == "http" && !net::stays_here(&url) {
             self.problem(
-                &path,
-                "must not be empty: a session could use nothing; remove the key for all toolkits",
+                &key,
+                "must begin with https://: who connected what would go unencrypted",
             );
+            return None;
         }
-        let mut seen = BTreeSet::new();
-        for (index, toolkit) in toolkits.iter().enumerate() {
-            let key = format!("{path}[{index}]");
-            let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-            if toolkit.is_empty() || !toolkit.chars().all(right) {
-                self.problem(
-                    &key,
-                    "must be the slug of a toolkit, such as gmail: a-z, 0-9, _ and -",
-                );
-            } else if !seen.insert(toolkit) {
-                self.problem(&key, "stands twice");
-            }
+        Some(url)
+    }
+
+    fn webhook_secret(&mut self, path: &str, raw: &RawGateway) -> Option<Secret> {
+        let secret = raw.webhook_secret.as_deref()?;
+        if secret.trim().is_empty() || secret.len() > limits::KEY_BYTES_MAX {
+            let text = format!("must be 1 to {} bytes", limits::KEY_BYTES_MAX);
+            self.problem(&format!("{path}.webhook_secret"), text);
+            return None;
         }
+        Some(Secret::new(secret.to_owned()))
     }
 }

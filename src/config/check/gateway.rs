@@ -106,6 +106,16 @@ impl Checker<'_> {
             ("api_key", raw.api_key.is_some()),
             ("base_url", raw.base_url.is_some()),
             ("toolkits", raw.toolkits.is_some()),
+            ("tools", !raw.tools.is_empty()),
+            ("tags", !raw.tags.is_empty()),
+            ("auth_configs", !raw.auth_configs.is_empty()),
+            ("preload", raw.preload.is_some()),
+            ("workbench", raw.workbench.is_some()),
+            ("multi_account", raw.multi_account),
+            ("multi_account_max", raw.multi_account_max.is_some()),
+            ("multi_account_explicit", raw.multi_account_explicit),
+            ("callback_url", raw.callback_url.is_some()),
+            ("webhook_secret", raw.webhook_secret.is_some()),
         ];
         self.misplaced(path, &misplaced, "kind = \"composio\"");
         let era = match raw.era.as_deref() {

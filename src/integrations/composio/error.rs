@@ -152,6 +152,23 @@ impl ApiError {
         }
     }
 
+    /// Tells whether a request to make something may have made it although this came of it.
+    #[must_use]
+    pub fn may_have_made(&self) -> bool {
+        match self {
+            Self::Timeout | Self::Broken(_) | Self::TooLarge | Self::NotASession(_) | Self::Unread(_) => true,
+            Self::Status { .. } => self.passing(),
+            _ => false,
+        }
+    }
+
+    /// Tells whether an account that a session is bound to is gone (4306): a session is then refused as a whole.
+    #[must_use]
+    pub fn names_dead_accounts(&self) -> bool {
+        matches!(self, Self::Status { status, said } if *status == StatusCode::BAD_REQUEST
+            && said.contains("ToolRouterV2_InvalidConnectedAccountIds"))
+    }
+
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } => *retry_after,

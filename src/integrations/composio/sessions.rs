@@ -1,13 +1,15 @@
-//! Sessions of Composio's Tool Router: create, look, delete. There is no way to list them, so one that was made without
+//! Sessions of Composio's Tool Router: create, look, change, delete. There is no way to list them, so one that was made without
 //! our hearing of it stays there, unknown to us, until Composio removes it. It holds no connection.
 
 use std::fmt;
 
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::request::Ask;
+use super::session_options::SessionOptions;
 use super::{ApiError, Composio};
 use crate::ids::UserId;
 use crate::limits::COMPOSIO_SESSION_ID_BYTES_MAX;
@@ -41,30 +43,19 @@ impl fmt::Debug for SessionId {
 }
 
 impl SessionId {
-    fn new(id: String) -> Option<Self> {
+    /// Reads an id: 1 to [`COMPOSIO_SESSION_ID_BYTES_MAX`] of letters, digits, `_` and `-`.
+    #[must_use]
+    pub fn new(id: String) -> Option<Self> {
         let right = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         let fits = (1..=COMPOSIO_SESSION_ID_BYTES_MAX).contains(&id.len());
         (fits && id.bytes().all(right)).then_some(Self(id))
     }
-}
 
-/// The body of a create.
-#[derive(Serialize)]
-struct NewSession<'a> {
-    user_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    toolkits: Option<Enabled<'a>>,
-    manage_connections: On,
-}
-
-#[derive(Serialize)]
-struct Enabled<'a> {
-    enable: &'a [String],
-}
-
-#[derive(Serialize)]
-struct On {
-    enable: bool,
+    /// Returns the id, for the store alone.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What we read of a session; whatever else there is may be anything.
@@ -86,28 +77,23 @@ struct Unread {
 }
 
 impl Composio {
-    /// Makes a session for a user. Each call makes another one.
+    /// Makes a session for a user. Each call makes another one. `request_id` goes with the request, for Composio's
+    /// support.
     ///
     /// # Errors
-    /// [`ApiError`], by cause. After `Timeout`, `Broken` and a status of 500 or more there may be a session that
-    /// nobody knows; the same when the future is dropped.
+    /// [`ApiError`], by cause; where [`ApiError::may_have_made`] is true there may be a session that nobody knows, and
+    /// the same when the future is dropped.
     pub async fn create_session(
         &self,
         user: &UserId,
-        toolkits: Option<&[String]>,
+        options: &SessionOptions,
+        request_id: &str,
     ) -> Result<Session, ApiError> {
         if user.as_str() == NOBODY {
             return Err(ApiError::Nobody);
         }
-        let body = NewSession {
-            user_id: user.as_str(),
-            toolkits: toolkits.map(|enable| Enabled { enable }),
-            // What Composio's own SDKs send when nothing is said.
-            manage_connections: On { enable: true },
-        };
-        let answer = self
-            .ask(Ask::change(Method::POST, &["tool_router", "session"]).json(&body)?)
-            .await?;
+        let ask = Ask::change(Method::POST, &["tool_router", "session"]).named(request_id);
+        let answer = self.ask(ask.json(&options.body(user))?).await?;
         match self.session_of(&answer) {
             Ok(session) => Ok(session),
             Err(Unread { known, error }) => {
@@ -118,6 +104,24 @@ impl Composio {
                 Err(error)
             }
         }
+    }
+
+    /// Changes what a session may use, in place. Never with `expected_config_version`: Composio's own SDKs found that it
+    /// refuses that.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] when it was deleted; nothing was changed after a refusal.
+    pub async fn update_session(
+        &self,
+        id: &SessionId,
+        changes: &Map<String, Value>,
+    ) -> Result<Session, ApiError> {
+        let path = ["tool_router", "session", &id.0];
+        let ask = Ask::change(Method::PATCH, &path)
+            .about("session", &id.0)
+            .repeatable();
+        let answer = self.ask(ask.json(changes)?).await?;
+        self.session_of(&answer).map_err(|unread| unread.error)
     }
 
     /// Looks at a session.

@@ -1,4 +1,4 @@
-//! The users of one Composio gateway, each with the session that is theirs. Bounded: the one who was away longest
+//! The users of one Composio gateway, each with links to the sessions that are theirs. Bounded: the one who was away longest
 //! makes room, unless calls are running.
 
 use std::collections::HashMap;
@@ -8,42 +8,54 @@ use std::time::Duration;
 
 use super::Held;
 use crate::clock::{self, Instant};
+use crate::exchange::Client;
 use crate::ids::UserId;
-use crate::integrations::composio::{ApiError, SessionId};
+use crate::integrations::composio::LISTING_USER;
+use crate::integrations::sessions::{SessionError, Which};
 use crate::limits::UPSTREAM_SESSIONS_MAX;
 use crate::upstream::http::flight::Flight;
 
-/// One user's place. The session in it may be made, forgotten and made again.
-pub(super) struct Slot {
+/// Whose session, and which of theirs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Whose {
     pub(super) user: UserId,
-    pub(super) held: Flight<Arc<Held>, ApiError>,
-    /// The session that was made last, whether or not its endpoint answers.
-    known: Mutex<Option<SessionId>>,
+    pub(super) which: Which,
+}
+
+impl Whose {
+    /// Says whose session a client's calls go through.
+    pub(super) fn of(client: &Client) -> Self {
+        Self {
+            user: client.principal.user().clone(),
+            which: Which::Configured,
+        }
+    }
+
+    /// The session that lists.
+    pub(super) fn listing() -> Self {
+        Self {
+            user: UserId::new(LISTING_USER),
+            which: Which::Configured,
+        }
+    }
+}
+
+/// One session's place. The link in it may be made, forgotten and made again.
+pub(super) struct Slot {
+    pub(super) whose: Whose,
+    pub(super) held: Flight<Arc<Held>, SessionError>,
     used: Mutex<Instant>,
     busy: AtomicUsize,
 }
 
 impl Slot {
-    fn new(user: &UserId) -> Self {
+    fn new(whose: &Whose) -> Self {
         Self {
-            user: user.clone(),
+            whose: whose.clone(),
             held: Flight::default(),
-            known: Mutex::new(None),
             used: Mutex::new(clock::now()),
             busy: AtomicUsize::new(0),
         }
-    }
-
-    pub(super) fn known(&self) -> Option<SessionId> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes the session; returns the one before.
-    pub(super) fn set_known(&self, id: Option<SessionId>) -> Option<SessionId> {
-        std::mem::replace(
-            &mut *self.known.lock().unwrap_or_else(PoisonError::into_inner),
-            id,
-        )
     }
 
     fn used(&self) -> Instant {
@@ -82,13 +94,13 @@ impl Drop for Lease {
 }
 
 #[derive(Default)]
-pub(super) struct Users(Mutex<HashMap<UserId, Arc<Slot>>>);
+pub(super) struct Users(Mutex<HashMap<Whose, Arc<Slot>>>);
 
 impl Users {
-    /// Takes a user's place, and returns with it the one that had to make room; `None` when every place is in use.
-    pub(super) fn lease(&self, user: &UserId) -> Option<(Lease, Option<Arc<Slot>>)> {
+    /// Takes a place, and returns with it the one that had to make room; `None` when every place is in use.
+    pub(super) fn lease(&self, whose: &Whose) -> Option<(Lease, Option<Arc<Slot>>)> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get(user) {
+        if let Some(slot) = slots.get(whose) {
             return Some((Lease::new(slot), None));
         }
         let mut evicted = None;
@@ -97,19 +109,19 @@ impl Users {
                 .values()
                 .filter(|slot| !slot.is_busy())
                 .min_by_key(|slot| slot.used())
-                .map(|slot| slot.user.clone());
+                .map(|slot| slot.whose.clone());
             evicted = slots.remove(&oldest?);
         }
-        let slot = Arc::new(Slot::new(user));
+        let slot = Arc::new(Slot::new(whose));
         let lease = Lease::new(&slot);
-        slots.insert(user.clone(), slot);
+        slots.insert(whose.clone(), slot);
         Some((lease, evicted))
     }
 
-    /// Returns what a user has at this moment.
-    pub(super) fn held(&self, user: &UserId) -> Option<Arc<Held>> {
+    /// Returns what there is at this moment.
+    pub(super) fn held(&self, whose: &Whose) -> Option<Arc<Held>> {
         let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.get(user)?.held.kept()
+        slots.get(whose)?.held.kept()
     }
 
     /// Takes out those who were away for so long.
@@ -134,17 +146,24 @@ impl Users {
 mod tests {
     use super::*;
 
+    fn whose(name: &str) -> Whose {
+        Whose {
+            user: UserId::new(name),
+            which: Which::Configured,
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_one_who_was_away_longest_makes_room_unless_calls_run() {
         let users = Users::default();
-        let lease = |name: &str| users.lease(&UserId::new(name));
+        let lease = |name: &str| users.lease(&whose(name));
         let (busy, _) = lease("busy").unwrap();
         for number in 1..UPSTREAM_SESSIONS_MAX {
             tokio::time::advance(Duration::from_millis(1)).await;
             assert!(lease(&number.to_string()).unwrap().1.is_none());
         }
         let (_, evicted) = lease("new").unwrap();
-        assert_eq!(evicted.unwrap().user.as_str(), "1");
+        assert_eq!(evicted.unwrap().whose.user.as_str(), "1");
         assert!(lease("busy").unwrap().1.is_none(), "it is still there");
         drop(busy);
     }
@@ -152,7 +171,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn when_every_place_is_in_use_nobody_new_gets_one() {
         let users = Users::default();
-        let lease = |number: usize| users.lease(&UserId::new(&number.to_string()));
+        let lease = |number: usize| users.lease(&whose(&number.to_string()));
         let held: Vec<_> = (0..UPSTREAM_SESSIONS_MAX)
             .map(|number| lease(number).unwrap())
             .collect();
@@ -164,14 +183,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_those_who_were_away_long_enough_are_taken_out() {
         let users = Users::default();
-        let lease = |name: &str| users.lease(&UserId::new(name)).unwrap().0;
+        let lease = |name: &str| users.lease(&whose(name)).unwrap().0;
         drop(lease("idle"));
         let busy = lease("busy");
         tokio::time::advance(Duration::from_secs(9)).await;
         drop(lease("recent"));
         tokio::time::advance(Duration::from_secs(1)).await;
         let names = |taken: Vec<Arc<Slot>>| -> Vec<String> {
-            taken.iter().map(|slot| slot.user.to_string()).collect()
+            taken.iter().map(|slot| slot.whose.user.to_string()).collect()
         };
         assert_eq!(names(users.take_idle(Duration::from_secs(10))), ["idle"]);
         drop(busy);
