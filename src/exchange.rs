@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -129,7 +130,7 @@ pub struct Call {
     /// Cancelled when the client no longer wants the answer. A disconnect counts in the modern era only.
     pub cancel: CancellationToken,
     /// Where events go while the call runs.
-    pub events: mpsc::Sender<Event>,
+    pub events: Events,
     /// W3C `traceparent` for the upstream, when tracing is on.
     pub traceparent: Option<String>,
     /// The id of the HTTP request, as the log and the record of calls name it.
@@ -160,6 +161,80 @@ impl Call {
         self.client.version.era() == Era::Modern
     }
 }
+
+/// Takes the events of a call, in order. Whoever watches over the call may see each on its way.
+#[derive(Clone, Debug)]
+pub struct Events {
+    client: mpsc::Sender<Event>,
+    watch: Option<Arc<dyn Watch>>,
+}
+
+/// Sees the events of a call before its client does.
+pub trait Watch: std::fmt::Debug + Send + Sync {
+    /// Returns the event as the client gets it.
+    fn see(&self, event: Event) -> Event;
+}
+
+impl From<mpsc::Sender<Event>> for Events {
+    fn from(client: mpsc::Sender<Event>) -> Self {
+        Self { client, watch: None }
+    }
+}
+
+impl Events {
+    /// Returns the same way to the client under somebody's eyes.
+    #[must_use]
+    pub fn watched(self, watch: Arc<dyn Watch>) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self
+        }
+    }
+
+    /// Hands an event to the client; waits while its queue is full. Dropping the future loses the event.
+    ///
+    /// # Errors
+    /// [`Unheard`] when the client listens no more. A question is dropped then: nobody answers it.
+    pub async fn send(&self, event: Event) -> Result<(), Unheard> {
+        match self.offer(event)? {
+            None => Ok(()),
+            Some(waiting) => self.push(waiting).await,
+        }
+    }
+
+    /// Hands an event to the client, or returns it when the queue is full.
+    ///
+    /// # Errors
+    /// [`Unheard`], as with [`Self::send`].
+    pub fn offer(&self, event: Event) -> Result<Option<Waiting>, Unheard> {
+        let event = match &self.watch {
+            Some(watch) => watch.see(event),
+            None => event,
+        };
+        match self.client.try_send(event) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Closed(_)) => Err(Unheard),
+            Err(TrySendError::Full(event)) => Ok(Some(Waiting(event))),
+        }
+    }
+
+    /// Hands an event to the client that had no room for it.
+    ///
+    /// # Errors
+    /// [`Unheard`], as with [`Self::send`].
+    pub async fn push(&self, waiting: Waiting) -> Result<(), Unheard> {
+        self.client.send(waiting.0).await.map_err(|_| Unheard)
+    }
+}
+
+/// An event that found the client's queue full. It was seen by who watches over the call.
+#[derive(Debug)]
+#[must_use = "it is not sent yet"]
+pub struct Waiting(Event);
+
+/// The client listens no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unheard;
 
 /// What comes back before the answer.
 #[derive(Debug)]

@@ -77,7 +77,9 @@ impl Proxy {
     }
 
     /// Carries out a request that belongs to an upstream. Cancelled by `call.cancel` or by dropping the future.
-    pub async fn call(&self, call: Call) -> Result<Answer, ProxyError> {
+    pub async fn call(&self, call: impl Into<Box<Call>>) -> Result<Answer, ProxyError> {
+        // Each step below would otherwise hold the call once more.
+        let call = call.into();
         match call.request.method {
             Method::ToolsCall => self.call_tool(call).await,
             Method::PromptsGet => self.get_prompt(call).await,
@@ -88,7 +90,7 @@ impl Proxy {
         }
     }
 
-    async fn call_tool(&self, call: Call) -> Result<Answer, ProxyError> {
+    async fn call_tool(&self, call: Box<Call>) -> Result<Answer, ProxyError> {
         let name = name_of(&call.request, "name")?;
         let permit = self
             .admit(&call.client, Kind::Tool, &name)
@@ -99,7 +101,7 @@ impl Proxy {
         outcome
     }
 
-    async fn get_prompt(&self, call: Call) -> Result<Answer, ProxyError> {
+    async fn get_prompt(&self, call: Box<Call>) -> Result<Answer, ProxyError> {
         let name = name_of(&call.request, "name")?;
         let permit = self
             .admit(&call.client, Kind::Prompt, &name)
@@ -109,7 +111,7 @@ impl Proxy {
 
     /// Reads from the gateway that lists the URI or has a template for it; a URI that nobody lists is asked of those
     /// that may know it, in turn. Reading changes nothing, so asking twice does no harm.
-    async fn read_resource(&self, mut call: Call) -> Result<Answer, ProxyError> {
+    async fn read_resource(&self, mut call: Box<Call>) -> Result<Answer, ProxyError> {
         let uri = name_of(&call.request, "uri")?;
         let view = self.view(&call.client.principal);
         let routes = view.snapshot().resolve_uri(&uri);
@@ -131,7 +133,7 @@ impl Proxy {
         let mut failed = None;
         for (index, permit) in permits.into_iter().enumerate() {
             let gateway = permit.route().gateway.clone();
-            match self.forward(permit, call.again()).await {
+            match self.forward(permit, Box::new(call.again())).await {
                 Ok(answer) if is_not_found(&answer) => {}
                 Ok(answer) if several => return Ok(asker::noted(&gateway, answer)),
                 Ok(answer) => return Ok(answer),
@@ -145,7 +147,7 @@ impl Proxy {
     }
 
     /// Asks the gateway that works on a task, if the caller may still use the tool.
-    async fn reach_task(&self, call: Call) -> Result<Answer, ProxyError> {
+    async fn reach_task(&self, call: Box<Call>) -> Result<Answer, ProxyError> {
         let exposed = name_of(&call.request, "taskId")?;
         let task = call.task.clone().ok_or(ProxyError::UnknownTask)?;
         let permit = self.admit(&call.client, Kind::Tool, &task.tool);
@@ -156,7 +158,7 @@ impl Proxy {
     }
 
     /// Completes at the gateway that has the prompt or template which the argument belongs to.
-    async fn complete(&self, call: Call) -> Result<Answer, ProxyError> {
+    async fn complete(&self, call: Box<Call>) -> Result<Answer, ProxyError> {
         let reference = call
             .request
             .params
@@ -220,12 +222,12 @@ impl Proxy {
         }
     }
 
-    async fn forward(&self, permit: Permit, call: Call) -> Result<Answer, ProxyError> {
+    async fn forward(&self, permit: Permit, call: Box<Call>) -> Result<Answer, ProxyError> {
         let route = permit.route().clone();
         let gateway = self.gateway(&route)?;
         let (method, principal) = (call.request.method, call.client.principal.clone());
         // Only a modern upstream can find our headers out of date, and has then not looked at the call.
-        let spare = (gateway.era() == Some(Era::Modern)).then(|| call.again());
+        let spare = (gateway.era() == Some(Era::Modern)).then(|| Box::new(call.again()));
         let mut outcome = gateway.call(permit, call).await;
         if let (Err(CallError::Stale { .. }), Some(call)) = (&outcome, spare) {
             tokio::select! {

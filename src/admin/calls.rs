@@ -144,7 +144,7 @@ async fn call(
         request_state: None,
         task: None,
         cancel,
-        events,
+        events: events.into(),
         traceparent: telemetry::outgoing(&Span::current(), None).map(|context| context.to_string()),
         request_id: caller.request_id.clone(),
     }));

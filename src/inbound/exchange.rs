@@ -65,7 +65,7 @@ impl Endpoint {
         let (answer_out, answer) = oneshot::channel();
         let cancel = context.cancel.clone();
         let span = context.operation.span();
-        let call = Call {
+        let call = Box::new(Call {
             request,
             traceparent: context.operation.traceparent(&context.client),
             request_id: Some(context.operation.request_id().clone()),
@@ -74,8 +74,8 @@ impl Endpoint {
             request_state: context.request_state,
             task: context.task,
             cancel: context.cancel,
-            events: events_out,
-        };
+            events: events_out.into(),
+        });
         let proxy = self.parts.proxy.clone();
         let in_flight = context.in_flight;
         let work = async move {

@@ -76,7 +76,7 @@ fn read(uri: &str, state: Option<Raw>) -> Call {
         request_state: state,
         task: None,
         cancel: CancellationToken::new(),
-        events: mpsc::channel(4).0,
+        events: mpsc::channel(4).0.into(),
         traceparent: None,
         request_id: None,
     }

@@ -181,7 +181,7 @@ pub(crate) fn tool_call() -> (Call, mpsc::Receiver<Event>) {
         request_state: None,
         task: None,
         cancel: CancellationToken::new(),
-        events,
+        events: events.into(),
         traceparent: None,
         request_id: None,
     };

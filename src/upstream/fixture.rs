@@ -55,7 +55,7 @@ pub(super) fn call_of(client: Client, queue: usize) -> (Call, mpsc::Receiver<Eve
         request_state: None,
         task: None,
         cancel: CancellationToken::new(),
-        events,
+        events: events.into(),
         traceparent: None,
         request_id: None,
     };

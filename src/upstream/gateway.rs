@@ -77,7 +77,8 @@ impl Gateway {
     /// # Errors
     /// [`CallError`], by cause. `Unavailable` and `Busy` come before anything was sent. After `Stale` a look at the
     /// lists is on its way; [`Self::refreshed`] waits for it.
-    pub async fn call(&self, permit: Permit, call: Call) -> Result<Answer, CallError> {
+    pub async fn call(&self, permit: Permit, call: impl Into<Box<Call>>) -> Result<Answer, CallError> {
+        let call = call.into();
         let route = permit.route();
         self.own(route)?;
         let (method, cancel) = (call.request.method, call.cancel.clone());

@@ -191,10 +191,14 @@ impl HttpTransport {
     }
 
     async fn era_for(&self, call: &Call) -> Result<Landed<Era>, Failed> {
+        if let Some(found) = self.era.landed() {
+            return Ok(found);
+        }
+        let era = Box::pin(self.era_of());
         let found = tokio::select! {
             biased;
             () = call.cancel.cancelled() => Err(Fault::Cancelled),
-            found = self.era_of() => found,
+            found = era => found,
         };
         found.map_err(Failed::before)
     }

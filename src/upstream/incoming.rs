@@ -173,10 +173,13 @@ impl<'a> Incoming<'a> {
 
     /// Hands an event on. A client that no longer listens gets nothing; the call goes on without it.
     async fn emit(&self, event: Event) -> Result<(), Cancelled> {
+        let Ok(Some(waiting)) = self.call.events.offer(event) else {
+            return Ok(());
+        };
         tokio::select! {
             biased;
             () = self.call.cancel.cancelled() => Err(Cancelled),
-            _ = self.call.events.send(event) => Ok(()),
+            _ = self.call.events.push(waiting) => Ok(()),
         }
     }
 }

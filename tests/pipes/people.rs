@@ -86,7 +86,7 @@ impl Person {
             request_state: None,
             task: None,
             cancel: CancellationToken::new(),
-            events,
+            events: events.into(),
             traceparent: None,
             request_id: None,
         };

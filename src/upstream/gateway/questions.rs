@@ -3,7 +3,8 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
 
@@ -12,9 +13,14 @@ use crate::exchange::{Question, Reply};
 /// The questions that wait for an answer. Their number is bounded where they are asked
 /// ([`QUESTIONS_PER_CALL_MAX`](crate::limits::QUESTIONS_PER_CALL_MAX)).
 #[derive(Debug, Default)]
-pub(super) struct Questions {
+pub(super) struct Questions(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
     open: Vec<Open>,
     asked: bool,
+    /// Who waits for one to close: one more question is one more thing to wait for.
+    waiting: Option<Waker>,
 }
 
 #[derive(Debug)]
@@ -24,14 +30,22 @@ struct Open {
 }
 
 impl Questions {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a question in and returns what the client gets.
-    pub(super) fn pass(&mut self, question: Question) -> Question {
+    pub(super) fn pass(&self, question: Question) -> Question {
         let (reply, from_client) = oneshot::channel();
-        self.asked = true;
-        self.open.push(Open {
+        let mut state = self.state();
+        state.asked = true;
+        state.open.push(Open {
             from_client,
             to_upstream: question.reply,
         });
+        if let Some(waiting) = state.waiting.take() {
+            waiting.wake();
+        }
         Question {
             request: question.request,
             reply,
@@ -40,19 +54,21 @@ impl Questions {
 
     /// Tells whether none is open.
     pub(super) fn all_closed(&self) -> bool {
-        self.open.is_empty()
+        self.state().open.is_empty()
     }
 
     /// Tells whether there was ever one.
     pub(super) fn any_asked(&self) -> bool {
-        self.asked
+        self.state().asked
     }
 
     /// Waits until one is answered or given up. Never returns while none is open.
-    pub(super) async fn closed(&mut self) {
-        poll_fn(|cx| self.poll_closed(cx)).await;
+    pub(super) async fn closed(&self) {
+        poll_fn(|cx| self.state().poll_closed(cx)).await;
     }
+}
 
+impl State {
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let found = self.open.iter_mut().enumerate().find_map(|(at, open)| {
             if open.to_upstream.poll_closed(cx).is_ready() {
@@ -64,6 +80,13 @@ impl Questions {
             }
         });
         let Some((at, reply)) = found else {
+            if !self
+                .waiting
+                .as_ref()
+                .is_some_and(|waiting| waiting.will_wake(cx.waker()))
+            {
+                self.waiting = Some(cx.waker().clone());
+            }
             return Poll::Pending;
         };
         let open = self.open.swap_remove(at);

@@ -72,6 +72,16 @@ impl<T: Clone + Send + Sync + 'static, E: Clone + Send + Sync + 'static> Flight<
         }
     }
 
+    /// Returns what is kept, and of which attempt it came; most who want it find it there and need not wait.
+    pub(in crate::upstream) fn landed(&self) -> Option<Landed<T>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = state.attempt.as_ref()?.peek()?.as_ref().ok()?.clone();
+        Some(Landed {
+            value,
+            attempt: state.number,
+        })
+    }
+
     /// Returns what is kept.
     pub(in crate::upstream) fn kept(&self) -> Option<T> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,7 @@
 //! Calls to a legacy upstream: through sessions that are opened lazily and reopened silently when the upstream has
 //! forgotten them. A call that may have been processed is never sent again, unless its route says that it may be.
 
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::catalog::listing::Listing;
 use crate::catalog::route::Route;
 use crate::exchange::{Call, CallError, Client};
 use crate::ids::GatewayId;
-use crate::limits::{GET_STREAM_WAIT, UPSTREAM_SESSION_IDLE_MAX};
+use crate::limits::{GET_STREAM_WAIT, STREAM_QUEUE_EVENTS_MAX, UPSTREAM_SESSION_IDLE_MAX};
 use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Response};
 use crate::protocol::method::Method;
@@ -73,10 +74,9 @@ impl Legacy {
         *lease.slot().level.lock().unwrap_or_else(PoisonError::into_inner) = call.log_level;
         let (mut reopened, mut repeated) = (false, false);
         loop {
-            let opened = tokio::select! {
-                biased;
-                () = call.cancel.cancelled() => Err(Fault::Cancelled),
-                opened = self.session(&lease) => opened,
+            let opened = match lease.slot().session.landed() {
+                Some(opened) => Ok(opened),
+                None => self.opened(&lease, call).await,
             };
             let opened = opened.map_err(Failed::before)?;
             match self.attempt(&lease, &opened.value, route, call).await {
@@ -93,6 +93,16 @@ impl Legacy {
         }
     }
 
+    /// Opens the session of a call that finds none.
+    async fn opened(self: &Arc<Self>, lease: &Lease, call: &Call) -> Result<Landed<Arc<Session>>, Fault> {
+        let session = Box::pin(self.session(lease));
+        tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => Err(Fault::Cancelled),
+            opened = session => opened,
+        }
+    }
+
     async fn attempt(
         &self,
         lease: &Lease,
@@ -100,11 +110,14 @@ impl Legacy {
         route: &Route,
         call: &Call,
     ) -> Result<Response, Fault> {
-        if let Some(level) = call.log_level {
+        if let Some(level) = call.log_level
+            && !session.has_level(level)
+        {
+            let setting = Box::pin(session.set_level(level));
             tokio::select! {
                 biased;
                 () = call.cancel.cancelled() => return Err(Fault::Cancelled),
-                set = session.set_level(level) => set?,
+                set = setting => set?,
             }
         }
         let mapped = session.mapped();
@@ -119,7 +132,7 @@ impl Legacy {
             // Nothing need arrive while a person thinks; the call's own deadline knows when to give up.
             patience = patience.max(self.link.question_timeout);
         }
-        let posted = self.link.wire.post(body, &headers, patience);
+        let posted = pin!(self.link.wire.post(body, &headers, patience));
         let outcome = match talk.until(posted).await? {
             Ok((Reply::Json(body), _)) => read_json(&mut talk, body).await,
             Ok((Reply::Events(stream), _)) => {
@@ -311,10 +324,17 @@ async fn read_json(talk: &mut Talk<'_>, body: Bytes) -> Result<Response, Fault> 
     response.ok_or_else(|| Fault::NotAMessage("not a response to the request".to_owned()))
 }
 
-/// Reads messages until the answer comes.
+/// Reads messages until the answer comes. What is there already is taken in one go, but not so much of it that
+/// everything beside has to wait.
 async fn read_replies(replies: &mut Replies<'_>, talk: &mut Talk<'_>) -> Result<Response, Fault> {
     loop {
-        let message = talk.until(replies.next()).await??;
+        for _ in 0..STREAM_QUEUE_EVENTS_MAX {
+            let Some(message) = replies.ready()? else { break };
+            if let Some(response) = talk.take(message).await? {
+                return Ok(response);
+            }
+        }
+        let message = talk.until(pin!(replies.next())).await??;
         if let Some(response) = talk.take(message).await? {
             return Ok(response);
         }

@@ -122,7 +122,13 @@ impl Modern {
         call: &Call,
         incoming: &mut Incoming<'_>,
     ) -> Result<Response, Fault> {
-        while let Some(message) = stream.next_message().await? {
+        loop {
+            // What is there already is taken before anything is waited for.
+            let message = match stream.ready_message()? {
+                Some(message) => Some(message),
+                None => stream.next_message().await?,
+            };
+            let Some(message) = message else { break };
             if let Some(response) = self.take(message, call, incoming).await? {
                 stream.finish(&self.link.supervisor);
                 return Ok(response);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use bytes::Bytes;
 
 use super::fault::Fault;
 use super::flight::Flight;
@@ -30,7 +30,7 @@ pub(super) enum Key {
     Of {
         user: UserId,
         scope: Scope,
-        declared: [u8; 32],
+        declared: Bytes,
     },
 }
 
@@ -39,8 +39,16 @@ impl Key {
         Self::Of {
             user: client.principal.user().clone(),
             scope: client.scope.clone(),
-            declared: Sha256::digest(client.capabilities.as_bytes()).into(),
+            declared: client.capabilities.as_bytes().clone(),
         }
+    }
+
+    /// Returns the key apart from the message that it came in, whose bytes are held no longer.
+    fn detached(mut self) -> Self {
+        if let Self::Of { declared, .. } = &mut self {
+            *declared = Bytes::copy_from_slice(declared);
+        }
+        self
     }
 
     /// Tells whether this belongs to a client's own session.
@@ -170,6 +178,7 @@ impl Pool {
                 .map(|slot| slot.key.clone());
             evicted = slots.remove(&oldest.ok_or(Fault::Crowded)?);
         }
+        let key = key.detached();
         let slot = Arc::new(Slot::new(key.clone(), client.cloned()));
         let lease = Lease::new(&slot);
         slots.insert(key, slot);

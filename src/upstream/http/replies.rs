@@ -44,6 +44,14 @@ impl<'a> Replies<'a> {
         }
     }
 
+    /// Returns a message that has arrived already.
+    pub(super) fn ready(&mut self) -> Result<Option<Message>, Fault> {
+        match &mut self.state {
+            State::Open(stream) => stream.ready_message(),
+            State::Lost { .. } => Ok(None),
+        }
+    }
+
     /// Returns the next message.
     pub(super) async fn next(&mut self) -> Result<Message, Fault> {
         loop {

@@ -207,6 +207,17 @@ impl Session {
         }
     }
 
+    /// Tells whether a level need not be asked for. While somebody else asks, who waits will know.
+    pub(super) fn has_level(&self, wanted: LogLevel) -> bool {
+        if !self.handshake.offers.logging {
+            return true;
+        }
+        let Ok(level) = self.level.try_lock() else {
+            return false;
+        };
+        level.is_some_and(|level| level == wanted || (!self.keeps_ids && level < wanted))
+    }
+
     /// Asks for log messages from a level on, when that differs from what was asked before. A session that calls
     /// share is set to the lowest level that any of them wanted; each filters for itself.
     pub(super) async fn set_level(self: &Arc<Self>, wanted: LogLevel) -> Result<(), Fault> {

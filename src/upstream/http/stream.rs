@@ -1,5 +1,6 @@
 //! The events of one response, read within bounds. Dropping a half-finished read loses nothing.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -24,6 +25,8 @@ pub(in crate::upstream) struct EventStream {
     pub(super) retry: Option<Duration>,
     /// What the last unreadable event was.
     unreadable: Option<String>,
+    /// How the connection broke behind the last event.
+    broken: Option<Fault>,
 }
 
 impl EventStream {
@@ -36,6 +39,7 @@ impl EventStream {
             last_id: None,
             retry: None,
             unreadable: None,
+            broken: None,
         }
     }
 
@@ -49,20 +53,11 @@ impl EventStream {
     /// Returns the next event; `None` when the upstream closed the stream.
     pub(in crate::upstream) async fn next_event(&mut self) -> Result<Option<Event>, Fault> {
         loop {
-            let event = self
-                .framer
-                .next_event()
-                .map_err(|error| Fault::NotAMessage(error.to_string()))?;
-            if let Some(event) = event {
-                if event.data.len() > self.bytes_max {
-                    return Err(Fault::TooLarge(self.bytes_max));
-                }
-                if let Some(id) = &event.id {
-                    // An empty id says that there is nothing to resume from.
-                    self.last_id = (!id.is_empty()).then(|| id.clone());
-                }
-                self.retry = event.retry_ms.map(Duration::from_millis).or(self.retry);
+            if let Some(event) = self.framed()? {
                 return Ok(Some(event));
+            }
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
             }
             match tokio::time::timeout(self.idle, self.body.chunk()).await {
                 Err(_) => {
@@ -76,21 +71,72 @@ impl EventStream {
         }
     }
 
+    /// Returns an event that has arrived already.
+    fn ready_event(&mut self) -> Result<Option<Event>, Fault> {
+        loop {
+            if let Some(event) = self.framed()? {
+                return Ok(Some(event));
+            }
+            match self.body.ready_chunk() {
+                Poll::Ready(Ok(Some(chunk))) => self.framer.push(chunk),
+                Poll::Ready(Err(error)) => {
+                    self.broken = Some(Fault::Broken(root_cause(&error)));
+                    return Ok(None);
+                }
+                Poll::Ready(Ok(None)) | Poll::Pending => return Ok(None),
+            }
+        }
+    }
+
+    /// Takes an event out of the bytes that were read.
+    fn framed(&mut self) -> Result<Option<Event>, Fault> {
+        let event = self.framer.next_event();
+        let Some(event) = event.map_err(|error| Fault::NotAMessage(error.to_string()))? else {
+            return Ok(None);
+        };
+        if event.data.len() > self.bytes_max {
+            return Err(Fault::TooLarge(self.bytes_max));
+        }
+        if let Some(id) = &event.id {
+            // An empty id says that there is nothing to resume from.
+            self.last_id = (!id.is_empty()).then(|| id.clone());
+        }
+        self.retry = event.retry_ms.map(Duration::from_millis).or(self.retry);
+        Ok(Some(event))
+    }
+
     /// Returns the next message. Priming events, events of other types and unreadable ones are passed over.
     pub(super) async fn next_message(&mut self) -> Result<Option<Message>, Fault> {
         while let Some(event) = self.next_event().await? {
-            if event.data.is_empty() || event.event != "message" {
-                continue;
-            }
-            match Message::parse(event.data) {
-                Ok(message) => return Ok(Some(message)),
-                Err(error) => {
-                    tracing::debug!(reason = %error, "an event of an upstream is no message");
-                    self.unreadable = Some(error.to_string());
-                }
+            if let Some(message) = self.message_of(event) {
+                return Ok(Some(message));
             }
         }
         Ok(None)
+    }
+
+    /// Returns a message that has arrived already. Who takes all of them before waiting passes on together what
+    /// came together.
+    pub(super) fn ready_message(&mut self) -> Result<Option<Message>, Fault> {
+        while let Some(event) = self.ready_event()? {
+            if let Some(message) = self.message_of(event) {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    fn message_of(&mut self, event: Event) -> Option<Message> {
+        if event.data.is_empty() || event.event != "message" {
+            return None;
+        }
+        let message = Message::parse(event.data);
+        message
+            .inspect_err(|error| {
+                tracing::debug!(reason = %error, "an event of an upstream is no message");
+                self.unreadable = Some(error.to_string());
+            })
+            .ok()
     }
 
     /// Lets a stream whose answer was read end by itself, so that its connection can be used again. What still comes

@@ -2,7 +2,7 @@
 //! stream but is this call's. Servers put progress and questions there although the specification wants them on the
 //! stream of the request; they belong to the call whose token they carry, or to the only one that runs.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -99,8 +99,10 @@ impl<'a> Talk<'a> {
     }
 
     /// Waits for something of the call while everything beside it goes on.
-    pub(super) async fn until<T>(&mut self, wanted: impl Future<Output = T>) -> Result<T, Fault> {
-        let mut wanted = pin!(wanted);
+    pub(super) async fn until<T>(
+        &mut self,
+        mut wanted: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, Fault> {
         loop {
             let aside = tokio::select! {
                 biased;

@@ -209,7 +209,8 @@ impl Wire {
         if !request.headers().contains_key(header::HOST) {
             request.headers_mut().insert(header::HOST, target.host.clone());
         }
-        let sent = self.client.send(&target.origin, request);
+        // Boxed: each layer above would otherwise hold a copy of the request.
+        let sent = Box::pin(self.client.send(&target.origin, request));
         let response = match tokio::time::timeout(patience, sent).await {
             Err(_) => return Err(Fault::Timeout(patience)),
             Ok(Err(SendError::Unreachable(reason))) => return Err(Fault::Unreachable(reason)),
