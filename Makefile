@@ -1,10 +1,13 @@
 # What a person runs and what CI runs. `make` alone lists the targets.
 #   make run PROFILE=release     an optimised build
 #   make run CONFIG=other.toml   another configuration
+#   make run COMPOSIO=fake       with a fake of Composio: its whole flow without a key
 
 CONFIG ?= gateways.toml
 PROFILE ?= dev
-BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/toolgate
+OUT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+BIN = $(OUT)/toolgate
+FAKED = $(filter fake,$(COMPOSIO))
 
 .PHONY: help run deps test lint conformance test-compose bench
 
@@ -13,8 +16,8 @@ help:
 
 run: ## set everything up, build, and serve CONFIG
 	@tests/kit/install.sh servers
-	cargo build --locked --profile $(PROFILE) --bin toolgate
-	@exec $(BIN) serve --config $(CONFIG)
+	cargo build --locked --profile $(PROFILE) --bin toolgate $(if $(FAKED),--example composio-fake)
+	@exec $(if $(FAKED),tests/composio/run.sh $(OUT)/examples/composio-fake) $(BIN) serve --config $(CONFIG)
 
 deps: ## install the real servers and clients that the tests drive into .deps
 	@tests/kit/install.sh all

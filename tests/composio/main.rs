@@ -13,7 +13,9 @@ mod binary;
 #[allow(dead_code, reason = "the program of serve.rs uses other parts of it")]
 mod fake;
 mod gate;
+mod honest;
 mod lasting;
+mod program;
 mod sdks;
 mod sessions;
 mod trouble;
