@@ -102,8 +102,10 @@ fn make_run_composio_fake_shows_the_whole_flow_without_a_key_and_ends_what_it_st
 
     let call = |name: &str, arguments: Value| -> Value {
         let script = Script::new().call("call", name, arguments);
-        let text = Client::Sdk1.play(&mcp, None, script).text("call");
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"))
+        let result = Client::Sdk1.play(&mcp, None, script).value("call").clone();
+        let text = result["content"][0]["text"].as_str();
+        let text = text.unwrap_or_else(|| panic!("{result}"));
+        serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}"))
     };
     let who = || {
         let tool = json!({ "tool_slug": "GITHUB_GET_THE_AUTHENTICATED_USER", "arguments": {} });
