@@ -5,12 +5,14 @@
 
 mod calls;
 mod cursor;
+mod executions;
 mod explanations;
 mod fault;
 #[allow(dead_code, reason = "the routes that take such bodies follow")]
 mod fields;
 mod gateways;
 mod query;
+mod stats;
 mod tools;
 
 use std::sync::Arc;
@@ -29,8 +31,9 @@ use serde::Serialize;
 use crate::config::Limits;
 use crate::identity::{self, AuthError, Principal};
 use crate::ids::RequestId;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Recorder};
 use crate::seal::Sealer;
+use crate::store::executions::Executions;
 use crate::telemetry::Metrics;
 use crate::web::Problem;
 
@@ -47,18 +50,25 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The configured bounds.
     pub limits: Limits,
+    /// The record of calls,
+    pub executions: Executions,
+    /// and what is on its way to it.
+    pub recorder: Recorder,
 }
 
 /// A path below `/api` and what answers it.
 type Route = (&'static str, fn() -> MethodRouter<Arc<Parts>>);
 
 /// Every route.
-const ROUTES: [Route; 5] = [
+const ROUTES: [Route; 8] = [
     ("/openapi.json", || get(openapi)),
     ("/tools", || get(tools::list)),
     ("/tools/{name}/explain", || get(explanations::explain)),
     ("/tools/{name}/test", || post(calls::test)),
     ("/gateways", || get(gateways::list)),
+    ("/executions", || get(executions::list)),
+    ("/executions/{id}", || get(executions::show)),
+    ("/stats", || get(stats::show)),
 ];
 
 /// Makes the routes, relative to `/api`. They expect an `Arc<Principal>` in the extensions of each request.
@@ -94,7 +104,6 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-#[allow(dead_code, reason = "the routes that name users follow")]
 impl Caller {
     /// Returns for whom a request speaks that may name a user as `userId`; without one, for its caller.
     ///

@@ -231,6 +231,8 @@ impl Parts {
             sealer: sealer.clone(),
             metrics: self.metrics.clone(),
             limits: config.limits.clone(),
+            executions: self.store.executions(),
+            recorder: self.recorder.clone(),
         });
         let mcp = McpService::new(inbound::Parts {
             kept: self.store.client_sessions(&self.supervisor),

@@ -1,6 +1,7 @@
 //! REST as a caller meets it, in front of gateways whose other end is the test.
 
 mod calls;
+mod executions;
 mod explanations;
 mod gateways;
 mod openapi;
@@ -26,6 +27,7 @@ use crate::identity::Identity;
 use crate::ids::GatewayId;
 use crate::policy::{Policy, Rules};
 use crate::protocol::json::Raw;
+use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::upstream::fake::{Fake, answer as came, listing};
 use crate::upstream::gateways::Gateways;
@@ -36,11 +38,15 @@ const FILE: &str = r#"
 keys = [
   { user = "alice", key = "alice-key-0123456789" },
   { user = "bob", key = "bob-key-0123456789" },
+  { user = "backend", key = "backend-key-0123456789", acts_for_users = true },
   { user = "alice", key = "narrow-key-0123456789", tools = ["echo", "secret", "nope"] },
 ]
 [limits]
 page_items_max = 11
 in_flight_per_user_max = 2
+[executions]
+arguments = true
+results = true
 [gateways.a]
 url = "http://127.0.0.1:9/mcp?key=s3cret"
 deny = ["secret"]
@@ -62,6 +68,7 @@ struct Rig {
     identity: Identity,
     parts: Parts,
     catalog: Arc<Catalog>,
+    store: Store,
 }
 
 struct Got {
@@ -124,7 +131,12 @@ async fn rig(on_call: impl Fn(Call) -> Called + Clone + Send + Sync + 'static) -
         let list = move |_| ready(lists(name.as_str()).ok_or_else(refused));
         Arc::new(Fake::new().on_call(on_call.clone()).on_list(list)) as Arc<dyn Transport>
     };
-    let gateways = Gateways::new(Box::new(make), catalog.clone(), supervisor, metrics.clone());
+    let gateways = Gateways::new(
+        Box::new(make),
+        catalog.clone(),
+        supervisor.clone(),
+        metrics.clone(),
+    );
     let gateways = Arc::new(gateways);
     let mut changes = catalog.changes();
     gateways.apply(&config.gateways);
@@ -132,17 +144,23 @@ async fn rig(on_call: impl Fn(Call) -> Called + Clone + Send + Sync + 'static) -
     while !known(&catalog) {
         changes.changed().await.unwrap();
     }
+    let store = Store::in_memory().await.unwrap();
+    let recorder = Recorder::start(&config.executions, &store, &metrics, &supervisor).await;
+    let recorder = recorder.unwrap();
     let parts = Parts {
-        proxy: Arc::new(Proxy::new(policy, gateways)),
+        proxy: Arc::new(Proxy::new(policy, gateways).recording(recorder.clone())),
         sealer: Arc::new(Sealer::random()),
         metrics,
         limits: config.limits,
+        executions: store.executions(),
+        recorder,
     };
     Rig {
         router: router(parts.clone()),
         identity: Identity::new(config.auth.as_ref()).unwrap(),
         parts,
         catalog,
+        store,
     }
 }
 
@@ -156,6 +174,7 @@ impl Rig {
         credentials.insert("x-api-key", format!("{key}-key-0123456789").parse().unwrap());
         let principal = self.identity.authenticate(&credentials).unwrap();
         request.extensions_mut().insert(principal);
+        request.extensions_mut().insert(RequestId::new("rq-1"));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = crate::web::name(response, &RequestId::new("rq")).into_parts();
         let text = body.collect().await.unwrap().to_bytes().to_vec();

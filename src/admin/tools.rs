@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::cursor::After;
+use super::cursor::{After, not_ours};
 use super::query::{Query, bad};
 use super::{Caller, Page, Parts, answer};
 use crate::catalog::listing::Kind;
@@ -91,12 +91,6 @@ pub(super) async fn list(
         });
     }
     answer(&page)
-}
-
-fn not_ours() -> Problem {
-    bad(
-        "the cursor is not one of this list and this caller, or it is older than an hour; begin again without one",
-    )
 }
 
 fn begin_after(snapshot: &Snapshot, after: &After) -> usize {

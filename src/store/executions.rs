@@ -13,7 +13,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 pub use self::log::ExecutionLog;
-pub use self::search::{Found, Wanted};
+pub use self::search::{Found, ToolNames, Wanted};
 pub use self::stats::{Group, Stats, Tally};
 use super::{Store, StoreError};
 use crate::ids::{ExecutionId, GatewayId, RequestId, UserId};
@@ -139,6 +139,11 @@ impl Executions {
         }
         Ok(Some(execution))
     }
+}
+
+/// A number of rows, as SQL takes it.
+fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// Reads the twelve columns that every listing has.

@@ -211,7 +211,7 @@ async fn every_route_is_described_with_its_methods_and_no_other_is() {
         for method in METHODS {
             let request = Request::builder()
                 .method(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap())
-                .uri(path.replace("{name}", "echo"))
+                .uri(path.replace("{name}", "echo").replace("{id}", "x"))
                 .body(Body::empty())
                 .unwrap();
             let status = rig.send("alice", request).await.status;
@@ -294,6 +294,18 @@ async fn samples() -> Vec<(&'static str, &'static str, Got)> {
     rig.all_looked();
     all.push((explain, "get", rig.get("alice", "/tools/echo/explain").await));
     all.push(("/gateways", "get", rig.get("alice", "/gateways").await));
+    let long = format!(
+        r#"{{"a":"{}"}}"#,
+        "x".repeat(crate::limits::EXECUTION_TEXT_BYTES_MAX)
+    );
+    rig.post("alice", "/tools/echo/test", &long).await;
+    let listed = rig.get("alice", "/executions?limit=1").await;
+    let id = listed.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    let one = "/executions/{id}";
+    all.push((one, "get", rig.get("alice", &format!("/executions/{id}")).await));
+    all.push((one, "get", rig.get("bob", &format!("/executions/{id}")).await));
+    all.push(("/executions", "get", listed));
+    all.push(("/stats", "get", rig.get("alice", "/stats").await));
     all
 }
 

@@ -149,9 +149,9 @@ async fn arguments_and_results_are_kept_where_they_are_wanted_and_without_secret
     for (arguments, results) in [(true, false), (false, true), (false, false), (true, true)] {
         for audit in [Audit::BestEffort, Audit::Required] {
             let rig = rig(config::Executions {
+                audit,
                 arguments,
                 results,
-                audit,
                 ..config::Executions::default()
             })
             .await;

@@ -74,7 +74,7 @@ impl Block {
         )
         .bind(*ids.end())
         .bind(*ids.start())
-        .bind(block.rows as i64)
+        .bind(super::count(block.rows))
         .bind(block.bytes.cast_signed())
         .bind(set(block.users))
         .bind(set(block.tools))

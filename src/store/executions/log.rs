@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::super::{Store, StoreError};
 use super::block::Block;
-use super::{Execution, Status, Texts};
+use super::{Execution, Status, Texts, count};
 use crate::ids::{ExecutionId, GatewayId, UserId};
 use crate::limits::{EXECUTION_BLOCK_ROWS, EXECUTION_NAMES_KEPT_MAX};
 
@@ -124,7 +124,7 @@ impl ExecutionLog {
             "SELECT max(id) FROM (SELECT id FROM executions WHERE id < ? ORDER BY id LIMIT ?)",
         )
         .bind(before)
-        .bind(EXECUTION_BLOCK_ROWS as i64)
+        .bind(count(EXECUTION_BLOCK_ROWS))
         .fetch_one(&mut *writing)
         .await?;
         let up_to = match old {

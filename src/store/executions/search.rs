@@ -2,14 +2,16 @@
 //! those that can have what is wanted; looks at a bounded number of rows and says where to go on.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::StoreError;
 use super::block::has_any;
-use super::{Execution, Executions, Status, read};
+use super::{Execution, Executions, Status, count, read};
 use crate::ids::{ExecutionId, UserId};
 use crate::limits::{
     EXECUTION_BLOCK_ROWS, EXECUTION_BLOCKS_READ, EXECUTION_RECORD_LAG_MAX, EXECUTIONS_SCAN_MAX,
@@ -20,12 +22,12 @@ const ROWS: &str = "SELECT e.id, u.user_id, t.gateway, t.tool, e.status, e.start
     e.request_bytes, e.response_bytes, e.session, e.request_id, e.error FROM executions e \
     JOIN execution_users u ON u.number = e.user JOIN execution_tools t ON t.number = e.tool \
     WHERE e.id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR e.user = ?3) \
-    AND (?4 IS NULL OR t.gateway = ?4) AND (?5 IS NULL OR t.tool = ?5) \
-    AND (?6 IS NULL OR e.status IN (?6, ?7)) AND e.started_unix_ms BETWEEN ?8 AND ?9 \
-    ORDER BY e.id DESC LIMIT ?10";
+    AND (?4 IS NULL OR e.tool IN (SELECT value FROM json_each(?4))) \
+    AND (?5 IS NULL OR e.status IN (?5, ?6)) AND e.started_unix_ms BETWEEN ?7 AND ?8 \
+    ORDER BY e.id DESC LIMIT ?9";
 
 /// Which calls are wanted: all conditions together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Of this user.
     pub user: Option<UserId>,
@@ -39,6 +41,32 @@ pub struct Wanted {
     pub from_unix_ms: Option<u64>,
     /// That began before.
     pub to_unix_ms: Option<u64>,
+    /// Of tools with such exposed names.
+    pub tools: Option<ToolNames>,
+}
+
+/// A condition on the exposed names of tools.
+#[derive(Clone)]
+pub struct ToolNames(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl ToolNames {
+    /// Wraps a condition.
+    #[must_use]
+    pub fn new(admits: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(admits))
+    }
+
+    /// Tells whether a name fits.
+    #[must_use]
+    pub fn admits(&self, tool: &str) -> bool {
+        (self.0)(tool)
+    }
+}
+
+impl fmt::Debug for ToolNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ToolNames")
+    }
 }
 
 /// One page.
@@ -89,13 +117,12 @@ impl Executions {
                 .bind(*range.ids.start())
                 .bind(*range.ids.end())
                 .bind(numbers.user)
-                .bind(wanted.gateway.as_deref())
-                .bind(wanted.tool.as_deref())
+                .bind(numbers.tools_json())
                 .bind(wanted.status.map(Status::code))
                 .bind((wanted.status == Some(Status::Success)).then(|| Status::Asked.code()))
                 .bind(wanted.from().cast_signed())
                 .bind(wanted.until().cast_signed())
-                .bind(missing as i64)
+                .bind(count(missing))
                 .fetch_all(&mut *reading)
                 .await?;
             for row in &rows {
@@ -149,20 +176,29 @@ impl Numbers {
                 return Ok(None);
             }
         }
-        if wanted.gateway.is_some() || wanted.tool.is_some() {
-            let tools: Vec<u32> = sqlx::query_scalar(
-                "SELECT number FROM execution_tools WHERE (?1 IS NULL OR gateway = ?1) AND (?2 IS NULL OR tool = ?2)",
+        if wanted.gateway.is_some() || wanted.tool.is_some() || wanted.tools.is_some() {
+            let tools: Vec<(u32, String)> = sqlx::query_as(
+                "SELECT number, tool FROM execution_tools WHERE (?1 IS NULL OR gateway = ?1) AND (?2 IS NULL OR tool = ?2)",
             )
             .bind(wanted.gateway.as_deref())
             .bind(wanted.tool.as_deref())
             .fetch_all(&mut *reading)
             .await?;
+            let admits = |tool: &str| wanted.tools.as_ref().is_none_or(|tools| tools.admits(tool));
+            let tools = tools.into_iter().filter(|(_, tool)| admits(tool));
+            let tools: Vec<u32> = tools.map(|(number, _)| number).collect();
             if tools.is_empty() {
                 return Ok(None);
             }
             numbers.tools = Some(tools);
         }
         Ok(Some(numbers))
+    }
+
+    /// The numbers of the tools, as a list that SQL reads.
+    pub(super) fn tools_json(&self) -> Option<String> {
+        let tools = self.tools.as_ref()?.iter().map(u32::to_string);
+        Some(format!("[{}]", tools.collect::<Vec<_>>().join(",")))
     }
 
     fn may_occur(&self, users: &[u8], tools: &[u8]) -> bool {
@@ -225,7 +261,7 @@ impl Ranges {
             .bind(blocks_before)
             .bind(*self.ids.start())
             .bind(*self.ids.end())
-            .bind(EXECUTION_BLOCKS_READ as i64)
+            .bind(count(EXECUTION_BLOCKS_READ))
             .fetch_all(&mut *reading)
             .await?;
             self.over = blocks.len() < EXECUTION_BLOCKS_READ;
@@ -233,7 +269,7 @@ impl Ranges {
                 let (first, last): (i64, i64) = (block.try_get(0)?, block.try_get(1)?);
                 blocks_before = last;
                 if numbers.may_occur(block.try_get(3)?, block.try_get(4)?) {
-                    let rows: i64 = block.try_get(2)?;
+                    let rows: u32 = block.try_get(2)?;
                     self.ready.extend(self.within(first, last, rows as usize));
                 }
             }

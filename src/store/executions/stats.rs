@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
 use super::search::{Numbers, Ranges, Wanted};
-use super::{Executions, Status};
+use super::{Executions, Status, count};
 use crate::ids::GatewayId;
 use crate::limits::EXECUTION_STATS_ROWS_MAX;
 
@@ -100,22 +101,18 @@ impl Executions {
     }
 
     pub(super) async fn stats_of(&self, wanted: &Wanted, rows_max: usize) -> Result<Stats, StoreError> {
-        let mut stats = Stats {
-            complete: true,
-            ..Stats::default()
-        };
         let mut reading = self.0.reader().begin().await?;
         let Some(numbers) = Numbers::of(&mut reading, wanted).await? else {
-            return Ok(stats);
+            return Ok(Gathered::new(rows_max).summed(&[]));
         };
-        let (mut by_tool, mut by_day) = (HashMap::<u32, Counts>::new(), BTreeMap::<u64, Counts>::new());
+        let mut gathered = Gathered::new(rows_max);
         let mut ranges = Ranges::new(wanted, None);
-        let mut counted = 0;
         while let Some(range) = ranges.next(&mut reading, &numbers).await? {
             let rows = sqlx::query(
                 "SELECT tool, started_unix_ms, status, duration_us FROM executions WHERE id BETWEEN ?1 AND ?2 \
                  AND (?3 IS NULL OR user = ?3) AND started_unix_ms BETWEEN ?4 AND ?5 \
-                 AND (?6 IS NULL OR status IN (?6, ?7)) ORDER BY id DESC LIMIT ?8",
+                 AND (?6 IS NULL OR status IN (?6, ?7)) \
+                 AND (?8 IS NULL OR tool IN (SELECT value FROM json_each(?8))) ORDER BY id DESC LIMIT ?9",
             )
             .bind(*range.ids.start())
             .bind(*range.ids.end())
@@ -124,54 +121,88 @@ impl Executions {
             .bind(wanted.until().cast_signed())
             .bind(wanted.status.map(Status::code))
             .bind((wanted.status == Some(Status::Success)).then(|| Status::Asked.code()))
-            .bind((rows_max + 1 - counted) as i64)
+            .bind(numbers.tools_json())
+            .bind(count(gathered.room + 1))
             .fetch_all(&mut *reading)
             .await?;
-            for row in &rows {
-                let tool: u32 = row.try_get(0)?;
-                let (started, duration): (i64, Option<i64>) = (row.try_get(1)?, row.try_get(3)?);
-                if numbers.tools.as_ref().is_some_and(|tools| !tools.contains(&tool)) {
-                    continue;
-                }
-                if counted == rows_max {
-                    stats.complete = false;
-                    break;
-                }
-                counted += 1;
-                let (started, duration) = (started.cast_unsigned(), duration.map(i64::cast_unsigned));
-                let status = Status::of_code(row.try_get(2)?);
-                by_tool.entry(tool).or_default().add(status, duration);
-                by_day.entry(started / DAY_MS).or_default().add(status, duration);
-                let oldest = stats.oldest_unix_ms.get_or_insert(started);
-                *oldest = started.min(*oldest);
-            }
-            if !stats.complete {
+            if !gathered.add(&rows)? {
                 break;
             }
         }
-        let names = sqlx::query("SELECT number, gateway, tool FROM execution_tools ORDER BY gateway, tool")
-            .fetch_all(&mut *reading)
-            .await?;
+        let names =
+            sqlx::query_as("SELECT number, gateway, tool FROM execution_tools ORDER BY gateway, tool")
+                .fetch_all(&mut *reading)
+                .await?;
+        Ok(gathered.summed(&names))
+    }
+}
+
+/// Rows, counted by tool and by day.
+struct Gathered {
+    by_tool: HashMap<u32, Counts>,
+    by_day: BTreeMap<u64, Counts>,
+    oldest_unix_ms: Option<u64>,
+    room: usize,
+    complete: bool,
+}
+
+impl Gathered {
+    fn new(rows_max: usize) -> Self {
+        Self {
+            by_tool: HashMap::new(),
+            by_day: BTreeMap::new(),
+            oldest_unix_ms: None,
+            room: rows_max,
+            complete: true,
+        }
+    }
+
+    /// Counts rows; false when there are more than may be counted.
+    fn add(&mut self, rows: &[SqliteRow]) -> Result<bool, StoreError> {
+        for row in rows {
+            let (tool, started): (u32, i64) = (row.try_get(0)?, row.try_get(1)?);
+            let (code, duration): (i64, Option<i64>) = (row.try_get(2)?, row.try_get(3)?);
+            let (started, duration) = (started.cast_unsigned(), duration.map(i64::cast_unsigned));
+            let Some(room) = self.room.checked_sub(1) else {
+                self.complete = false;
+                return Ok(false);
+            };
+            self.room = room;
+            let status = Status::of_code(code);
+            self.by_tool.entry(tool).or_default().add(status, duration);
+            self.by_day
+                .entry(started / DAY_MS)
+                .or_default()
+                .add(status, duration);
+            let oldest = self.oldest_unix_ms.get_or_insert(started);
+            *oldest = started.min(*oldest);
+        }
+        Ok(true)
+    }
+
+    fn summed(mut self, names: &[(u32, String, String)]) -> Stats {
         let (mut total, mut by_gateway) = (Counts::default(), BTreeMap::<GatewayId, Counts>::new());
-        for name in &names {
-            let Some(counts) = by_tool.remove(&name.try_get(0)?) else {
+        let mut tools = Vec::new();
+        for (number, gateway, tool) in names {
+            let Some(counts) = self.by_tool.remove(number) else {
                 continue;
             };
-            let (gateway, tool) = (
-                GatewayId::new(name.try_get(1)?),
-                Arc::from(name.try_get::<&str, _>(2)?),
-            );
+            let gateway = GatewayId::new(gateway);
             total.add_all(&counts);
             by_gateway.entry(gateway.clone()).or_default().add_all(&counts);
-            stats.tools.push(Group {
-                key: (gateway, tool),
+            tools.push(Group {
+                key: (gateway, Arc::from(tool.as_str())),
                 tally: counts.tally(),
             });
         }
-        stats.total = total.tally();
-        stats.gateways = groups(by_gateway);
-        stats.days = groups(by_day);
-        Ok(stats)
+        Stats {
+            total: total.tally(),
+            tools,
+            gateways: groups(by_gateway),
+            days: groups(self.by_day),
+            complete: self.complete,
+            oldest_unix_ms: self.oldest_unix_ms,
+        }
     }
 }
 
