@@ -2,6 +2,7 @@
 //! Nothing here logs or labels anything with a token, a cookie, a key, an argument, a result, a user or a session id;
 //! [`redacted`] is how a URL is printed. The way of a call formats no text: label sets are small values.
 
+mod fields;
 mod metrics;
 mod redact;
 mod subscriber;

@@ -16,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 use url::Url;
 
+use super::fields::JsonObject;
 use super::redact::redacted;
 
 /// The target of spans that only the collector is to see: without one they are not even made. To find out, make the
@@ -129,6 +130,7 @@ where
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
+            .fmt_fields(JsonObject)
             .boxed(),
         Format::Pretty => layer.compact().boxed(),
     }
