@@ -81,11 +81,13 @@ impl Server {
         M::Future: Send + 'static,
     {
         let metrics = Arc::clone(&mounts.metrics);
+        let (mcp, routes) = mounts.split();
         let front = Front {
             access,
             load: Load::new(bounds.in_flight_max, Arc::clone(&metrics)),
             metrics,
-            routes: mounts.router(),
+            mcp,
+            routes,
         };
         Self(Acceptor {
             listener,

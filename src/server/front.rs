@@ -12,6 +12,7 @@ use tracing::{Instrument, Span};
 use super::access::Access;
 use super::held::Held;
 use super::load::{Load, Place};
+use super::routes::Mcp;
 use super::{Probes, panic_guard, request_id, routes};
 use crate::clock;
 use crate::ids::RequestId;
@@ -25,12 +26,18 @@ const LOGGED_PATH_BYTES_MAX: usize = 256;
 pub(super) type Answer = Held<Body, Option<Place>>;
 
 /// The steps before the routes.
-#[derive(Debug)]
 pub(super) struct Front {
     pub(super) access: Arc<Access>,
     pub(super) load: Load,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) mcp: Mcp,
     pub(super) routes: Router,
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front").finish_non_exhaustive()
+    }
 }
 
 impl Front {
@@ -47,7 +54,7 @@ impl Front {
         // The panic guard around everything that could panic, inside the span, so that its own line has the id too.
         let is_mcp = routes::is_mcp(request.uri().path());
         let mut place = None;
-        let steps = self.admit(request, &mut place);
+        let steps = self.admit(request, is_mcp, &mut place);
         let response = panic_guard::guarded(steps, is_mcp, &id, &self.metrics)
             .instrument(span.clone())
             .await;
@@ -68,7 +75,7 @@ impl Front {
         response.map(|body| Held::new(body, place))
     }
 
-    async fn admit(&self, request: Request, place: &mut Option<Place>) -> Response {
+    async fn admit(&self, request: Request, is_mcp: bool, place: &mut Option<Place>) -> Response {
         if !Probes::is_probe(request.uri().path()) {
             // Shedding before any work is done, so that a flood costs little. Probes pass: being busy is not being dead.
             match self.load.take() {
@@ -81,9 +88,14 @@ impl Front {
                 return refused(foreign);
             }
         }
-        // Authentication stands around each mounted service inside the routes: what is mounted there cannot be reached
+        // Authentication stands around each mounted service, at the endpoint and inside the routes: what is mounted there cannot be reached
         // around it. Caps on bodies are kept by whoever reads them (`read_body`), since only they know the cap.
-        match self.routes.clone().oneshot(request).await {
+        let answered = if is_mcp {
+            (self.mcp)(request).await
+        } else {
+            self.routes.clone().oneshot(request).await
+        };
+        match answered {
             Ok(response) => response,
             Err(never) => match never {},
         }

@@ -8,9 +8,11 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 use super::Probes;
 use super::authentication::Authenticated;
@@ -25,6 +27,9 @@ const MCP_SLASH: &str = "/mcp/";
 /// REST.
 const API: &str = "/api";
 const METRICS: &str = "/metrics";
+
+/// Answers a request to the MCP endpoint, its key included.
+pub(super) type Mcp = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Response, Infallible>> + Send + Sync>;
 
 /// What is served, put together by the application.
 #[derive(Debug)]
@@ -48,9 +53,12 @@ where
     M: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     M::Future: Send + 'static,
 {
-    pub(super) fn router(self) -> Router {
+    /// Returns what answers the MCP endpoint, and the routes to all the rest. Every call goes to the endpoint: it needs
+    /// no router to be found.
+    pub(super) fn split(self) -> (Mcp, Router) {
         let identity = self.identity;
         let mcp = Authenticated::new(Arc::clone(&identity), self.mcp);
+        let mcp: Mcp = Arc::new(move |request| mcp.clone().oneshot(request).boxed());
         let api = self
             .api
             .fallback(not_found)
@@ -61,13 +69,12 @@ where
         } else {
             Router::new().route_service(METRICS, Authenticated::new(Arc::clone(&identity), metrics))
         };
-        router
-            .route_service(MCP, mcp.clone())
-            .route_service(MCP_SLASH, mcp)
+        let router = router
             .nest_service(API, Authenticated::new(identity, api))
             .merge(self.probes.routes())
             .fallback(not_found)
-            .method_not_allowed_fallback(method_not_allowed)
+            .method_not_allowed_fallback(method_not_allowed);
+        (mcp, router)
     }
 }
 
