@@ -1,10 +1,15 @@
 //! The one spawner. Every task of the house is started here, so that a panic is logged with the task's name and
 //! shutdown can wait for what is still running.
 
+mod hosted;
+
+use std::any::Any;
 use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use self::hosted::{Hosted, Lost};
 
 /// Starts named tasks and waits for them at the end. Clones share the same tasks.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +43,16 @@ impl Supervisor {
         self.start(name, Box::pin(task));
     }
 
+    /// Lets work run inside whoever polls what this returns, and in a task once that is dropped. It begins at the first
+    /// poll, or when it is dropped.
+    pub fn host<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Hosted<T> {
+        Hosted::new(name, self.clone(), Box::pin(work))
+    }
+
     /// Returns a token that is cancelled when the house stops.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
@@ -58,12 +73,16 @@ impl Supervisor {
             if let Err(panic) =
                 futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(watched)).await
             {
-                let text = panic.downcast_ref::<&str>().map_or_else(
-                    || panic.downcast_ref::<String>().cloned().unwrap_or_default(),
-                    ToString::to_string,
-                );
-                tracing::error!(task.name = name, panic = text, "a task panicked");
+                log_panic(name, &*panic);
             }
         });
     }
+}
+
+fn log_panic(name: &'static str, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<&str>().map_or_else(
+        || panic.downcast_ref::<String>().cloned().unwrap_or_default(),
+        ToString::to_string,
+    );
+    tracing::error!(task.name = name, panic = text, "a task panicked");
 }

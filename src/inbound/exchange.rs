@@ -1,9 +1,14 @@
-//! Starts calls, each in a task of its own, and hears what they say: events, then the answer.
+//! Starts calls and hears what they say: events, then the answer. A call runs inside its own response until that ends
+//! early or becomes a stream; then it goes on in a task, so that a client that goes away or reads slowly neither ends
+//! nor holds it.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as Waking, Poll, ready};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -18,13 +23,16 @@ use crate::protocol::json::Raw;
 use crate::protocol::message::{Notification, Request};
 use crate::protocol::meta::LogLevel;
 use crate::proxy::{Place, ProxyError};
+use crate::supervisor::{Hosted, Lost};
 
 /// A call that is running: its events, then its answer.
 #[derive(Debug)]
 pub(super) struct Running {
     unsaid: VecDeque<Notification>,
     events: mpsc::Receiver<Event>,
-    answer: oneshot::Receiver<Result<Answer, ProxyError>>,
+    work: Hosted<Result<Answer, ProxyError>>,
+    /// The answer, while events that came before it are still to be heard.
+    answer: Option<Result<Answer, ProxyError>>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -62,7 +70,6 @@ impl Endpoint {
     pub(super) fn start(&self, request: Request, context: Context<'_>) -> Result<Running, Fault> {
         let place = self.place(context.client.principal.user())?;
         let (events_out, events) = mpsc::channel(STREAM_QUEUE_EVENTS_MAX);
-        let (answer_out, answer) = oneshot::channel();
         let cancel = context.cancel.clone();
         let span = context.operation.span();
         let call = Box::new(Call {
@@ -81,13 +88,18 @@ impl Endpoint {
         let work = async move {
             let outcome = proxy.call(call).await;
             drop((place, in_flight));
-            let _ = answer_out.send(outcome);
+            outcome
         };
-        self.parts.supervisor.spawn("call", work.instrument(span));
+        let supervisor = &self.parts.supervisor;
         Ok(Running {
             unsaid: VecDeque::new(),
             events,
-            answer,
+            // Of a request whose span is not exported, the work belongs to the span around it.
+            work: match span {
+                Some(span) => supervisor.host("call", work.instrument(span)),
+                None => supervisor.host("call", work),
+            },
+            answer: None,
             cancel,
         })
     }
@@ -105,23 +117,41 @@ impl Running {
         self.events.try_recv().ok()
     }
 
-    /// Waits for what comes next. Every event comes before the answer: the queue ends when the call is over.
+    /// Lets the call go on in a task from now on.
+    pub(super) fn let_go(&mut self) {
+        self.work.let_go();
+    }
+
+    /// Waits for what comes next. Every event comes before the answer.
     pub(super) async fn step(&mut self) -> Step {
+        poll_fn(|cx| self.poll_step(cx)).await
+    }
+
+    fn poll_step(&mut self, cx: &mut Waking<'_>) -> Poll<Step> {
         if let Some(notification) = self.unsaid.pop_front() {
-            return Step::Event(Event::Notification(notification));
+            return Poll::Ready(Step::Event(Event::Notification(notification)));
         }
-        if let Some(event) = self.events.recv().await {
-            return Step::Event(event);
+        if self.answer.is_none()
+            && let Poll::Ready(outcome) = Pin::new(&mut self.work).poll(cx)
+        {
+            self.answer = Some(outcome.unwrap_or_else(|Lost| Err(self.lost())));
         }
-        let lost = |()| {
-            if self.cancel.is_cancelled() {
-                ProxyError::Call(CallError::Cancelled)
-            } else {
-                ProxyError::Lost
-            }
-        };
-        let answer = (&mut self.answer).await.map_err(|_| ());
-        Step::Answer(answer.map_err(lost).flatten())
+        if let Some(ready) = self.ready() {
+            return Poll::Ready(ready);
+        }
+        match ready!(self.events.poll_recv(cx)) {
+            Some(event) => Poll::Ready(Step::Event(event)),
+            // The work is about to end, and wakes this when it has.
+            None => Poll::Pending,
+        }
+    }
+
+    fn lost(&self) -> ProxyError {
+        if self.cancel.is_cancelled() {
+            ProxyError::Call(CallError::Cancelled)
+        } else {
+            ProxyError::Lost
+        }
     }
 
     /// Returns what is ready already.
@@ -129,11 +159,10 @@ impl Running {
         if let Some(notification) = self.unsaid.pop_front() {
             return Some(Step::Event(Event::Notification(notification)));
         }
-        match self.events.try_recv() {
-            Ok(event) => Some(Step::Event(event)),
-            Err(mpsc::error::TryRecvError::Empty) => None,
-            Err(mpsc::error::TryRecvError::Disconnected) => self.answer.try_recv().ok().map(Step::Answer),
+        if let Ok(event) = self.events.try_recv() {
+            return Some(Step::Event(event));
         }
+        self.answer.take().map(Step::Answer)
     }
 }
 

@@ -84,13 +84,9 @@ impl Operation {
         }
     }
 
-    /// Returns the span that the work belongs to: of this request if it is exported, else of the HTTP request.
-    pub(super) fn span(&self) -> Span {
-        if self.span.is_disabled() {
-            Span::current()
-        } else {
-            self.span.clone()
-        }
+    /// Returns the span that the work belongs to, if it is exported.
+    pub(super) fn span(&self) -> Option<Span> {
+        (!self.span.is_disabled()).then(|| self.span.clone())
     }
 
     /// Returns the id of the HTTP request.

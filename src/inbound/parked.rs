@@ -91,6 +91,8 @@ impl Parked {
         mut running: Running,
         asked: usize,
     ) -> Option<ParkedId> {
+        // Nobody polls it while it is parked.
+        running.let_go();
         let mut unsaid = Vec::new();
         let mut questions = vec![question];
         while let Some(event) = running.ready_event() {

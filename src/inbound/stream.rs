@@ -94,6 +94,10 @@ pub(super) async fn respond(
                     texts.push(text);
                 }
                 writer.held.counted = Some(endpoint.parts.metrics.stream_opened());
+                // A reader that is slow must not hold up the call itself, its deadline and its cancellation.
+                if let Some(running) = &mut writer.running {
+                    running.let_go();
+                }
                 return match session.and_then(|session| Some((session, session.replays.open()?))) {
                     Some((session, log)) => resumable(endpoint, session, log, writer, texts),
                     None => reply::events(chunks(writer, &texts)),
