@@ -2,12 +2,15 @@
 //! `upstream` carries it out on its own transport and in its own era. Between the two nobody knows an era, so that
 //! N client eras and M kinds of upstream cost N + M pieces of code.
 
+mod outbox;
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub use self::outbox::{Inbox, Outbox};
 use crate::identity::Principal;
 use crate::ids::{GatewayId, RequestId, SessionId};
 use crate::protocol::error::RpcError;
@@ -68,38 +71,6 @@ impl Client {
             }),
             _ => false,
         }
-    }
-}
-
-/// Takes notifications that belong to no call: resource updates, log messages outside of calls, the end of a url
-/// elicitation. Bounded: what does not fit is dropped and counted, an upstream never waits here.
-#[derive(Clone, Debug)]
-pub struct Outbox(mpsc::Sender<Notification>);
-
-impl Outbox {
-    /// Makes an outbox and its other end, which holds at most `capacity` notifications.
-    #[must_use]
-    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Notification>) {
-        let (sender, receiver) = mpsc::channel(capacity);
-        (Self(sender), receiver)
-    }
-
-    /// Puts a notification in; false when it was dropped.
-    #[must_use]
-    pub fn offer(&self, notification: Notification) -> bool {
-        self.0.try_send(notification).is_ok()
-    }
-
-    /// Tells whether two outboxes lead to the same client.
-    #[must_use]
-    pub fn same_as(&self, other: &Self) -> bool {
-        self.0.same_channel(&other.0)
-    }
-
-    /// Tells whether nobody listens any more.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
     }
 }
 

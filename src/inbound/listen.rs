@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::Response;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 
 use super::fault::Fault;
 use super::modern_check::Declared;
@@ -17,7 +16,7 @@ use super::notices::{ListChanges, concerns};
 use super::{Endpoint, Sent, Text, legacy, reply, sessions};
 use crate::catalog::route::Route;
 use crate::clock;
-use crate::exchange::{Client, Outbox, Scope};
+use crate::exchange::{Client, Inbox, Outbox, Scope};
 use crate::limits::{KEEP_ALIVE_INTERVAL, RESOURCE_SUBSCRIPTIONS_MAX, STREAM_QUEUE_EVENTS_MAX};
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::{self, Notification, Request, RpcId};
@@ -107,7 +106,7 @@ fn subscriptions(filter: &Object) -> Result<Vec<String>, Fault> {
     Ok(uris)
 }
 
-fn client_of(sent: &Sent, declared: &Declared) -> Result<(Arc<Client>, mpsc::Receiver<Notification>), Fault> {
+fn client_of(sent: &Sent, declared: &Declared) -> Result<(Arc<Client>, Inbox), Fault> {
     let (outbox, inbox) = Outbox::new(STREAM_QUEUE_EVENTS_MAX);
     let client = Client {
         principal: sent.principal.clone(),
@@ -127,7 +126,7 @@ fn client_of(sent: &Sent, declared: &Declared) -> Result<(Arc<Client>, mpsc::Rec
 struct Listening {
     endpoint: Arc<Endpoint>,
     client: Arc<Client>,
-    inbox: mpsc::Receiver<Notification>,
+    inbox: Inbox,
     /// Exposed URI to where it leads.
     watched: HashMap<String, Arc<Route>>,
     wanted: Vec<Method>,

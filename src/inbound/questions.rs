@@ -1,10 +1,9 @@
 //! Questions of upstreams that a legacy client has been asked and has not answered yet. Ids are ours: two upstreams may
 //! use the same one.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
@@ -18,30 +17,51 @@ const OPEN_MAX: usize = 4 * QUESTIONS_PER_CALL_MAX;
 
 /// The open questions of one session.
 #[derive(Debug, Default)]
-pub(super) struct Questions {
-    last_id: AtomicU64,
-    /// Who waits for the answer, and since when. The text of a question has gone out: it is not kept.
-    open: DashMap<RpcId, (oneshot::Sender<Reply>, Instant)>,
+pub(super) struct Questions(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    last_id: u64,
+    open: Vec<Open>,
+}
+
+/// Who waits for an answer, and since when. The text of a question has gone out: it is not kept.
+#[derive(Debug)]
+struct Open {
+    id: RpcId,
+    reply: oneshot::Sender<Reply>,
+    asked: Instant,
 }
 
 impl Questions {
     /// Keeps a question until it is answered and returns it as the client reads it. `None`: there are too many; the
     /// upstream is told that nobody answers.
     pub(super) fn ask(&self, question: Question) -> Option<Bytes> {
-        if self.open.len() >= OPEN_MAX {
+        let mut state = self.state();
+        if state.open.len() >= OPEN_MAX {
             return None;
         }
-        let id = RpcId::number(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+        state.last_id += 1;
+        let id = RpcId::number(state.last_id);
         let mut splice = Splice::new(&question.request.raw);
         splice.replace(question.request.id.raw(), id.raw());
-        self.open.insert(id, (question.reply, clock::now()));
+        state.open.push(Open {
+            id,
+            reply: question.reply,
+            asked: clock::now(),
+        });
         Some(splice.done())
     }
 
     /// Takes the client's answer. The first one counts; false when there is no such question (any more).
     pub(super) fn answer(&self, response: &Response) -> bool {
-        let Some((_, (waiting, _))) = response.id.as_ref().and_then(|id| self.open.remove(id)) else {
-            return false;
+        let waiting = {
+            let mut state = self.state();
+            let of = |open: &Open| response.id.as_ref() == Some(&open.id);
+            let Some(index) = state.open.iter().position(of) else {
+                return false;
+            };
+            state.open.swap_remove(index).reply
         };
         let reply = match &response.outcome {
             Outcome::Result(result) => Ok(result.raw()),
@@ -52,9 +72,13 @@ impl Questions {
 
     /// Gives up questions that nobody waits for any more, or that were asked before a moment.
     pub(super) fn expire(&self, asked_before: Option<Instant>) {
-        self.open.retain(|_, (waiting, asked)| {
-            !waiting.is_closed() && asked_before.is_none_or(|moment| *asked >= moment)
-        });
+        self.state()
+            .open
+            .retain(|open| !open.reply.is_closed() && asked_before.is_none_or(|moment| open.asked >= moment));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dashmap::DashMap;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::notices::concerns;
@@ -15,10 +13,10 @@ use super::replay::Replays;
 use crate::catalog::Changes;
 use crate::catalog::route::Route;
 use crate::clock::Instant;
-use crate::exchange::Client;
+use crate::exchange::{Client, Inbox};
 use crate::ids::SessionId;
 use crate::limits::RESOURCE_SUBSCRIPTIONS_MAX;
-use crate::protocol::message::{Notification, RpcId};
+use crate::protocol::message::RpcId;
 use crate::protocol::meta::LogLevel;
 use crate::telemetry::Counted;
 
@@ -43,13 +41,15 @@ pub(super) struct Session {
     pub(super) questions: Questions,
     pub(super) replays: Replays,
     /// What upstreams say outside of calls; read by the stream that is open.
-    pub(super) inbox: tokio::sync::Mutex<mpsc::Receiver<Notification>>,
+    pub(super) inbox: tokio::sync::Mutex<Inbox>,
     pub(super) born: Instant,
     level: AtomicU8,
-    in_flight: DashMap<RpcId, CancellationToken>,
+    /// Few at a time (`limits::IN_FLIGHT_PER_USER_MAX`), and none in most sessions.
+    in_flight: Mutex<Vec<(RpcId, CancellationToken)>>,
     watched: Mutex<Vec<Arc<Route>>>,
     told: Mutex<Changes>,
-    stream: Mutex<CancellationToken>,
+    /// Ends the stream that is open.
+    stream: Mutex<Option<CancellationToken>>,
     streams_open: AtomicUsize,
     used_ms: AtomicU64,
     kept_ms: AtomicU64,
@@ -60,7 +60,7 @@ impl Session {
     pub(super) fn new(
         id: SessionId,
         client: Arc<Client>,
-        inbox: mpsc::Receiver<Notification>,
+        inbox: Inbox,
         told: Changes,
         counted: Counted,
         born: Instant,
@@ -73,7 +73,7 @@ impl Session {
             inbox: tokio::sync::Mutex::new(inbox),
             born,
             level: AtomicU8::new(LEVEL_DEFAULT as u8),
-            in_flight: DashMap::new(),
+            in_flight: Mutex::default(),
             watched: Mutex::default(),
             told: Mutex::new(told),
             stream: Mutex::default(),
@@ -92,7 +92,7 @@ impl Session {
 
     /// Returns how long nobody used it; nothing while a stream is open or a request in flight.
     pub(super) fn idle(&self) -> Duration {
-        if self.streams_open.load(Ordering::Relaxed) > 0 || !self.in_flight.is_empty() {
+        if self.streams_open.load(Ordering::Relaxed) > 0 || !locked(&self.in_flight).is_empty() {
             return Duration::ZERO;
         }
         self.born
@@ -138,10 +138,11 @@ impl Session {
 
     /// Notes a request in flight; `None` when its id is in use already.
     pub(super) fn begin(self: &Arc<Self>, id: &RpcId, cancel: &CancellationToken) -> Option<InFlight> {
-        let dashmap::Entry::Vacant(free) = self.in_flight.entry(id.clone()) else {
+        let mut in_flight = locked(&self.in_flight);
+        if in_flight.iter().any(|(other, _)| other == id) {
             return None;
-        };
-        free.insert(cancel.clone());
+        }
+        in_flight.push((id.clone(), cancel.clone()));
         Some(InFlight {
             session: self.clone(),
             id: id.clone(),
@@ -150,24 +151,35 @@ impl Session {
 
     /// Cancels a request in flight, if it is there.
     pub(super) fn cancel(&self, id: &RpcId) {
-        let found = self.in_flight.get(id).map(|cancel| cancel.clone());
-        if let Some(cancel) = found {
+        let found = {
+            let in_flight = locked(&self.in_flight);
+            in_flight.iter().find(|(other, _)| other == id).cloned()
+        };
+        if let Some((_, cancel)) = found {
             cancel.cancel();
         }
     }
 
     /// Cancels everything that is in flight or open, when the session ends.
     pub(super) fn close(&self) {
-        for cancel in &self.in_flight {
+        // Cancelled outside of the lock: those who wait wake up, and may end their requests at once.
+        let in_flight = locked(&self.in_flight).clone();
+        for (_, cancel) in in_flight {
             cancel.cancel();
         }
-        locked(&self.stream).cancel();
+        let stream = locked(&self.stream).take();
+        if let Some(stream) = stream {
+            stream.cancel();
+        }
     }
 
     /// Opens the stream for what belongs to no request; the one before it ends, since a message goes to one stream.
     pub(super) fn open_stream(self: &Arc<Self>) -> (CancellationToken, OpenStream) {
         let fresh = CancellationToken::new();
-        std::mem::replace(&mut *locked(&self.stream), fresh.clone()).cancel();
+        let before = locked(&self.stream).replace(fresh.clone());
+        if let Some(before) = before {
+            before.cancel();
+        }
         (fresh, self.hold())
     }
 
@@ -224,7 +236,7 @@ pub(super) struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.session.in_flight.remove(&self.id);
+        locked(&self.session.in_flight).retain(|(other, _)| *other != self.id);
         self.session.touch();
     }
 }

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::fake::{Conn, Fake, SESSION};
 use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
-use crate::exchange::{CallError, Client, Event, Outbox, Scope};
+use crate::exchange::{CallError, Client, Event, Inbox, Outbox, Scope};
 use crate::ids::SessionId;
 use crate::protocol::json::Raw;
-use crate::protocol::message::Notification;
 use crate::upstream::fixture::{call_of, client, tool_route};
 use crate::upstream::transport::Transport;
 
@@ -66,7 +65,7 @@ fn notice(method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "method": method, "params": params})
 }
 
-fn hearing_client(session: &str) -> (Arc<Client>, mpsc::Receiver<Notification>) {
+fn hearing_client(session: &str) -> (Arc<Client>, Inbox) {
     let (outbox, received) = Outbox::new(8);
     let mut caller = client(r#"{"roots":{}}"#);
     caller.scope = Scope::Session(SessionId::new(session));
