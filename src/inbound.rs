@@ -278,13 +278,11 @@ fn names(headers: &HeaderMap, media_type: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|range| {
-            let range = range
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase();
-            range == media_type || range == "*/*" || range.strip_suffix("/*") == Some(family)
+            let range = range.split(';').next().unwrap_or_default().trim();
+            let of_family = |range: &str| range.eq_ignore_ascii_case(family);
+            range.eq_ignore_ascii_case(media_type)
+                || range == "*/*"
+                || range.strip_suffix("/*").is_some_and(of_family)
         })
 }
 

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use axum::body::Body;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -83,17 +86,14 @@ where
     C: Future<Output = hyper::Result<()>> + Graceful,
 {
     let mut connection = pin!(connection);
-    let mut draining = pin!(shutdown.draining().cancelled_owned());
-    let mut cutting = pin!(shutdown.cutting().cancelled_owned());
+    let mut signals = signals(shutdown);
     let mut alarm = pin!(tokio::time::sleep_until(clock::now() + timeouts.header_read));
-    let mut drains = false;
     poll_fn(move |cx| {
-        if !drains && draining.as_mut().poll(cx).is_ready() {
-            drains = true;
-            connection.as_mut().take_no_more();
-        }
-        if cutting.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(End::Cut);
+        while let Poll::Ready(Some(signal)) = signals.poll_next_unpin(cx) {
+            match signal {
+                Signal::Drain => connection.as_mut().take_no_more(),
+                Signal::Cut => return Poll::Ready(End::Cut),
+            }
         }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(End::Done(result));
@@ -113,6 +113,30 @@ where
         Poll::Pending
     })
     .await
+}
+
+/// What the end of the house means to a connection.
+enum Signal {
+    Drain,
+    Cut,
+}
+
+/// Waits for the end. A set of futures only polls those that have been woken: the tokens are shared by all connections,
+/// and asking one takes its lock.
+fn signals(shutdown: &Shutdown) -> FuturesUnordered<BoxFuture<'static, Signal>> {
+    let (draining, cutting) = (shutdown.draining(), shutdown.cutting());
+    let signals = FuturesUnordered::new();
+    signals.push(
+        async move { draining.cancelled().await }
+            .map(|()| Signal::Drain)
+            .boxed(),
+    );
+    signals.push(
+        async move { cutting.cancelled().await }
+            .map(|()| Signal::Cut)
+            .boxed(),
+    );
+    signals
 }
 
 /// A connection that can be told to finish what it is at.

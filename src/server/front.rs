@@ -88,8 +88,9 @@ impl Front {
                 return refused(foreign);
             }
         }
-        // Authentication stands around each mounted service, at the endpoint and inside the routes: what is mounted there cannot be reached
-        // around it. Caps on bodies are kept by whoever reads them (`read_body`), since only they know the cap.
+        // Authentication stands around each mounted service, the endpoint and those inside the routes: what is mounted
+        // cannot be reached around it. Caps on bodies are kept by whoever reads them (`read_body`), since only they
+        // know the cap.
         let answered = if is_mcp {
             (self.mcp)(request).await
         } else {

@@ -99,16 +99,20 @@ pub fn init(settings: &Settings<'_>) -> Result<Flush, InitError> {
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Log lines and spans have filters of their own, so that neither decides for the other.
+/// Log lines and spans have filters of their own, so that neither decides for the other. Where there are only lines,
+/// one filter stands before everything: those of layers look every span up again whenever it is entered or left.
 fn subscriber(
     lines: Lines,
     filter: EnvFilter,
     provider: Option<&SdkTracerProvider>,
-) -> impl Subscriber + for<'span> LookupSpan<'span> + Send + Sync + use<> {
-    // A list, since an absent `Option` of a layer lets everything through that the others filter out.
-    let mut layers = vec![lines.with_filter(filter).boxed()];
-    layers.extend(provider.map(|provider| spans(provider).boxed()));
-    tracing_subscriber::registry().with(layers)
+) -> Box<dyn Subscriber + Send + Sync> {
+    match provider {
+        None => Box::new(tracing_subscriber::registry().with(lines).with(filter)),
+        Some(provider) => {
+            let layers = vec![lines.with_filter(filter).boxed(), spans(provider).boxed()];
+            Box::new(tracing_subscriber::registry().with(layers))
+        }
+    }
 }
 
 fn filter(level: &str) -> Result<EnvFilter, InitError> {
