@@ -49,7 +49,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 pub(crate) use self::answers::{Odd, error_body, odd};
-pub(crate) use self::ledger::{Execution, Seen};
+pub(crate) use self::ledger::{Execution, Seen, digest};
 pub(crate) use self::webhooks::client;
 use self::world::World;
 

@@ -14,6 +14,7 @@ mod binary;
 mod fake;
 mod gate;
 mod honest;
+mod isolation;
 mod lasting;
 mod program;
 mod sdks;

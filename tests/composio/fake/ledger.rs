@@ -168,6 +168,6 @@ impl Ledger {
 }
 
 /// Returns the digest of a tool's arguments.
-pub(super) fn digest(arguments: &Value) -> String {
+pub(crate) fn digest(arguments: &Value) -> String {
     hex(&Sha256::digest(arguments.to_string()))
 }
