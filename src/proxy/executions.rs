@@ -226,4 +226,6 @@ impl Shared {
 }
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Tells of what happens to the tool `slow`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slow {
+pub(super) enum Slow {
     Called,
     Abandoned,
 }
@@ -31,7 +31,7 @@ impl Drop for Guard {
 }
 
 /// A gateway of 2026-07-28 with the tools `echo` and `slow`.
-async fn upstream() -> (SocketAddr, mpsc::Receiver<Slow>) {
+pub(super) async fn upstream() -> (SocketAddr, mpsc::Receiver<Slow>) {
     let (tell, told) = mpsc::channel(8);
     let answer = move |body: Bytes| {
         let tell = tell.clone();

@@ -11,4 +11,5 @@
 mod admin;
 mod cli;
 mod config;
+mod executions;
 mod server;
