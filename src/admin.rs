@@ -8,12 +8,17 @@ mod cursor;
 mod executions;
 mod explanations;
 mod fault;
-#[allow(dead_code, reason = "the routes that take such bodies follow")]
+#[allow(
+    dead_code,
+    reason = "the routes of sessions, which need the rest of it, follow"
+)]
 mod fields;
 mod gateways;
+mod integrations;
 mod query;
 mod stats;
 mod tools;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +27,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts as Head;
 use http::{HeaderValue, StatusCode};
@@ -31,6 +36,7 @@ use serde::Serialize;
 use crate::config::Limits;
 use crate::identity::{self, AuthError, Principal};
 use crate::ids::RequestId;
+use crate::integrations::connections::Connections;
 use crate::proxy::{Proxy, Recorder};
 use crate::seal::Sealer;
 use crate::store::executions::Executions;
@@ -44,6 +50,8 @@ const OPENAPI: &str = include_str!("admin/openapi.json");
 pub struct Parts {
     /// Knows the views, the gateways, and carries out calls.
     pub proxy: Arc<Proxy>,
+    /// What users have connected.
+    pub connections: Arc<Connections>,
     /// Seals cursors.
     pub sealer: Arc<Sealer>,
     /// Counts what met a limit.
@@ -60,7 +68,7 @@ pub struct Parts {
 type Route = (&'static str, fn() -> MethodRouter<Arc<Parts>>);
 
 /// Every route.
-const ROUTES: [Route; 8] = [
+const ROUTES: [Route; 13] = [
     ("/openapi.json", || get(openapi)),
     ("/tools", || get(tools::list)),
     ("/tools/{name}/explain", || get(explanations::explain)),
@@ -69,14 +77,41 @@ const ROUTES: [Route; 8] = [
     ("/executions", || get(executions::list)),
     ("/executions/{id}", || get(executions::show)),
     ("/stats", || get(stats::show)),
+    ("/integrations", || get(integrations::list)),
+    ("/integrations/{toolkit}", || {
+        delete(integrations::disconnect).patch(integrations::change)
+    }),
+    ("/integrations/{toolkit}/connect", || post(integrations::connect)),
+    ("/integrations/{toolkit}/complete", || {
+        post(integrations::complete)
+    }),
+    ("/integrations/{toolkit}/tools/{tool}", || {
+        post(integrations::execute::execute)
+    }),
+];
+
+/// Those that need no key, since who comes has a proof of another kind: a state, a signature.
+const OPEN_ROUTES: [Route; 2] = [
+    ("/integrations/callback", || {
+        get(integrations::callback::come_back)
+    }),
+    ("/webhooks/composio", || post(webhooks::composio)),
 ];
 
 /// Makes the routes, relative to `/api`. They expect an `Arc<Principal>` in the extensions of each request.
 pub fn router(parts: Parts) -> Router {
-    let empty = Router::new();
-    let all = ROUTES
-        .into_iter()
-        .fold(empty, |router, (path, methods)| router.route(path, methods()));
+    routed(&ROUTES, "", parts)
+}
+
+/// Makes the routes that need no principal, with their whole paths.
+pub fn open_router(parts: Parts) -> Router {
+    routed(&OPEN_ROUTES, "/api", parts)
+}
+
+fn routed(routes: &[Route], below: &str, parts: Parts) -> Router {
+    let all = routes.iter().fold(Router::new(), |router, (path, methods)| {
+        router.route(&format!("{below}{path}"), methods())
+    });
     all.with_state(Arc::new(parts))
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
+use url::Url;
 
 use crate::admin;
 use crate::catalog::{Catalog, Naming};
@@ -17,6 +18,7 @@ use crate::config::{self, Config, Sources};
 use crate::identity::{Identity, KeyToolsError};
 use crate::inbound::{self, McpService};
 use crate::integrations::Projects;
+use crate::integrations::connections::Connections;
 use crate::limits::STORE_KEY_LOOK_INTERVAL;
 use crate::policy::{Policy, Rules, RulesError};
 use crate::proxy::{Proxy, Recorder};
@@ -109,6 +111,7 @@ struct Parts {
     identity: Arc<Identity>,
     access: Arc<Access>,
     projects: Arc<Projects>,
+    connections: Arc<Connections>,
     gateways: Arc<Gateways>,
     metrics: Arc<Metrics>,
     store: Store,
@@ -140,11 +143,14 @@ impl App {
         supervisor.spawn("names", names::keep(store.clone(), catalog.clone()));
         let policy = Arc::new(Policy::new(catalog.clone(), Rules::of(config)?));
         let projects = Arc::new(Projects::new(&config.gateways, store.clone(), supervisor.clone()));
+        let public_url = public_url(&config.server, address)?;
+        let connections = Connections::new(store.clone(), projects.clone(), &public_url);
+        let connections = Arc::new(connections);
         let make = factory::factory(
             &config.limits,
             options.guard,
             options.environment,
-            projects.clone(),
+            connections.clone(),
             &supervisor,
         );
         let gateways = Arc::new(Gateways::new(
@@ -161,6 +167,7 @@ impl App {
             catalog,
             policy,
             projects,
+            connections,
             gateways,
             metrics,
             store,
@@ -226,14 +233,15 @@ impl Parts {
         let proxy = Proxy::new(self.policy.clone(), self.gateways.clone());
         let proxy = Arc::new(proxy.recording(self.recorder.clone()));
         let sealer = self.store.sealer();
-        let api = admin::router(admin::Parts {
+        let admin = admin::Parts {
             proxy: proxy.clone(),
+            connections: self.connections.clone(),
             sealer: sealer.clone(),
             metrics: self.metrics.clone(),
             limits: config.limits.clone(),
             executions: self.store.executions(),
             recorder: self.recorder.clone(),
-        });
+        };
         let mcp = McpService::new(inbound::Parts {
             kept: self.store.client_sessions(&self.supervisor),
             proxy,
@@ -246,7 +254,8 @@ impl Parts {
         });
         let mounts = Mounts {
             mcp,
-            api,
+            api: admin::router(admin.clone()),
+            open: admin::open_router(admin),
             probes: Probes::new(shutdown.clone(), self.readiness()),
             metrics: self.metrics.clone(),
             identity: self.identity.clone(),
@@ -280,6 +289,22 @@ async fn turn_keys(store: Store) {
             tracing::warn!(error = told(&error), "the keys of the store were not turned");
         }
     }
+}
+
+/// Where browsers reach us: as configured, or else on this machine.
+fn public_url(server: &config::Server, listening: SocketAddr) -> Result<Url, StartError> {
+    if let Some(url) = &server.public_url {
+        return Ok(url.clone());
+    }
+    let here = if listening.ip().is_unspecified() {
+        SocketAddr::from(([127, 0, 0, 1], listening.port()))
+    } else {
+        listening
+    };
+    Url::parse(&format!("http://{here}")).map_err(|error| StartError::Listen {
+        listen: here.to_string(),
+        source: std::io::Error::other(error),
+    })
 }
 
 /// What readiness is judged by: a gateway that only had its time to answer has not been looked at.

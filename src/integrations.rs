@@ -2,6 +2,7 @@
 //! Below `upstream`, which speaks MCP to what is made here; never calls a tool.
 
 pub mod composio;
+pub mod connections;
 mod projects;
 pub mod sessions;
 

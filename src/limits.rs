@@ -313,8 +313,10 @@ pub const CONNECT_LINK_LEFT_MIN: Duration = Duration::from_mins(3);
 pub const CONNECT_SETTLE_WAIT: Duration = Duration::from_secs(5);
 /// A call that sent its user to connect something waits this long for it once the user said yes.
 pub const CONNECT_CALL_WAIT: Duration = Duration::from_mins(2);
-/// How often an account that is being connected is looked at; each look is one request.
-pub const CONNECT_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Toolkits that one call may ask its user to connect, one after the other.
+pub const CONNECT_ASKS_MAX: usize = 5;
+/// How often an account that is being connected is looked at: each look counts against the project's rate.
+pub const CONNECT_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// An id of an account, auth config or server of Composio: it goes into paths.
 pub const COMPOSIO_ID_BYTES_MAX: usize = 128;
 /// The slug of a toolkit.

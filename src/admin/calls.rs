@@ -88,7 +88,7 @@ pub(super) async fn test(
 }
 
 /// Reads the arguments: an object, or nothing at all.
-async fn arguments(parts: &Parts, headers: &HeaderMap, body: Body) -> Result<Raw, Problem> {
+pub(super) async fn arguments(parts: &Parts, headers: &HeaderMap, body: Body) -> Result<Raw, Problem> {
     let text = read_body(body, parts.limits.request_body_bytes_max, BODY_READ_TIMEOUT).await?;
     if text.is_empty() {
         return Ok(Raw::literal("{}"));
@@ -111,7 +111,7 @@ async fn arguments(parts: &Parts, headers: &HeaderMap, body: Body) -> Result<Raw
 }
 
 /// Writes the request as a client of `/mcp` would.
-fn request(name: &str, arguments: &Raw) -> Result<Request, Problem> {
+pub(super) fn request(name: &str, arguments: &Raw) -> Result<Request, Problem> {
     let params = format!(
         r#"{{"name":{},"arguments":{},"_meta":{{"{PROGRESS_TOKEN}":"test"}}}}"#,
         Raw::from(name).as_str(),
@@ -127,7 +127,7 @@ fn request(name: &str, arguments: &Raw) -> Result<Request, Problem> {
     }
 }
 
-async fn call(
+pub(super) async fn call(
     parts: &Parts,
     caller: &Caller,
     request: Request,
@@ -175,7 +175,7 @@ fn client(principal: &Arc<Principal>) -> Client {
 
 /// What was said before the answer, bounded.
 #[derive(Debug, Default)]
-struct Heard {
+pub(super) struct Heard {
     kept: Vec<Notification>,
     bytes: usize,
     dropped: usize,
@@ -221,7 +221,7 @@ fn tested(gateway: &GatewayId, took: Duration, came: &Answer, heard: &Heard) -> 
 }
 
 /// Logs a failure, once, and says it to the caller.
-fn failed(
+pub(super) fn failed(
     parts: &Parts,
     caller: &Caller,
     error: &ProxyError,

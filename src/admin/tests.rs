@@ -4,6 +4,7 @@ mod calls;
 mod executions;
 mod explanations;
 mod gateways;
+mod integrations;
 mod openapi;
 mod tools;
 
@@ -25,6 +26,7 @@ use crate::config;
 use crate::exchange::{Answer, Call, CallError};
 use crate::identity::Identity;
 use crate::ids::GatewayId;
+use crate::integrations::Projects;
 use crate::policy::{Policy, Rules};
 use crate::protocol::json::Raw;
 use crate::store::Store;
@@ -110,15 +112,21 @@ fn lists(gateway: &str) -> Option<Listing> {
         }
         "b" => Some(listing(&["echo", "b_only"])),
         "last" => Some(listing(&["echo", "last_only"])),
+        "composio" => Some(listing(&["COMPOSIO_MULTI_EXECUTE_TOOL"])),
         _ => None,
     }
 }
 
 /// Every gateway answers calls with `on_call`.
 async fn rig(on_call: impl Fn(Call) -> Called + Clone + Send + Sync + 'static) -> Rig {
+    rig_of("", on_call).await
+}
+
+/// The same with more gateways.
+async fn rig_of(more: &str, on_call: impl Fn(Call) -> Called + Clone + Send + Sync + 'static) -> Rig {
     let file = config::File {
         name: "gateways.toml".to_owned(),
-        text: FILE.to_owned(),
+        text: format!("{FILE}{more}"),
     };
     let sources = config::Sources::new(Some(file), BTreeMap::new(), config::Flags::default());
     let config = config::load(&sources).unwrap().config;
@@ -140,15 +148,24 @@ async fn rig(on_call: impl Fn(Call) -> Called + Clone + Send + Sync + 'static) -
     let gateways = Arc::new(gateways);
     let mut changes = catalog.changes();
     gateways.apply(&config.gateways);
-    let known = |catalog: &Catalog| catalog.snapshot().parts().len() == 3;
+    let answering = config
+        .gateways
+        .iter()
+        .filter(|gateway| gateway.name.as_str() != "late");
+    let answering = answering.count();
+    let known = |catalog: &Catalog| catalog.snapshot().parts().len() == answering;
     while !known(&catalog) {
         changes.changed().await.unwrap();
     }
     let store = Store::in_memory().await.unwrap();
+    let projects = Arc::new(Projects::new(&config.gateways, store.clone(), Supervisor::new()));
+    let public_url = "https://tools.example/base".parse().unwrap();
+    let connections = Connections::new(store.clone(), projects, &public_url);
     let recorder = Recorder::start(&config.executions, &store, &metrics, &supervisor).await;
     let recorder = recorder.unwrap();
     let parts = Parts {
         proxy: Arc::new(Proxy::new(policy, gateways).recording(recorder.clone())),
+        connections: Arc::new(connections),
         sealer: Arc::new(Sealer::random()),
         metrics,
         limits: config.limits,
@@ -156,7 +173,7 @@ async fn rig(on_call: impl Fn(Call) -> Called + Clone + Send + Sync + 'static) -
         recorder,
     };
     Rig {
-        router: router(parts.clone()),
+        router: router(parts.clone()).merge(routed(&OPEN_ROUTES, "", parts.clone())),
         identity: Identity::new(config.auth.as_ref()).unwrap(),
         parts,
         catalog,

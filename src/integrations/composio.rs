@@ -2,18 +2,26 @@
 //! The key goes to the configured origin and nowhere else: no redirect is followed, no proxy is used.
 //! Never logs or shows a session's id or URL: whoever has them and a key acts as its user.
 
+mod accounts;
+mod auth_configs;
 mod error;
 mod request;
 mod session_options;
 mod sessions;
+mod toolkits;
+mod webhooks;
 
 use http::HeaderValue;
 use url::Url;
 
+pub use self::accounts::{Account, AccountStatus, Link, ProviderId, Wanted};
+pub use self::auth_configs::AuthConfig;
 pub use self::error::ApiError;
 use self::error::root_cause;
 pub use self::session_options::SessionOptions;
 pub use self::sessions::{Session, SessionId};
+pub use self::toolkits::{TOOLKITS_PER_PAGE_MAX, Toolkit, Toolkits, Used, WhichToolkits, is_toolkit};
+pub use self::webhooks::{Signed, WebhookRefused, verify_webhook};
 use crate::config::Secret;
 use crate::limits::{CONNECT_TIMEOUT, UPSTREAM_POOL_IDLE_MAX};
 

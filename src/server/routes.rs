@@ -38,6 +38,8 @@ pub struct Mounts<M> {
     pub mcp: M,
     /// Answers below `/api`, with paths relative to it.
     pub api: Router,
+    /// Answers what needs no key, with whole paths: a browser that comes back, a webhook. Who comes proves it otherwise.
+    pub open: Router,
     /// Answers probes.
     pub probes: Probes,
     /// Shown at `/metrics`.
@@ -71,6 +73,7 @@ where
         };
         let router = router
             .nest_service(API, Authenticated::new(identity, api))
+            .merge(self.open)
             .merge(self.probes.routes())
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed);

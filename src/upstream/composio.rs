@@ -4,6 +4,7 @@
 //! session of a user of our own ([`LISTING_USER`]): which tools there are depends on a session's options (facts of
 //! `tools/list`: the meta tools and what is preloaded), which are the configuration's for all users.
 
+mod connecting;
 mod failed_tool;
 mod users;
 
@@ -15,6 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 
+use self::connecting::{Connecting, Next};
 use self::users::{Lease, Slot, Users, Whose};
 use super::http::fault::Fault;
 use super::http::flight::Landed;
@@ -27,6 +29,7 @@ use crate::exchange::{Answer, Call, CallError, Client};
 use crate::ids::GatewayId;
 use crate::integrations::Project;
 use crate::integrations::composio::{ApiError, LISTING_USER};
+use crate::integrations::connections::Connections;
 use crate::integrations::sessions::{Opened, SessionError};
 use crate::limits::{UPSTREAM_SESSION_IDLE_MAX, UPSTREAM_SESSION_SWEEP_INTERVAL};
 use crate::protocol::error::{INVALID_PARAMS, RpcError};
@@ -49,6 +52,7 @@ pub(super) struct Held {
 
 struct Shared {
     project: Arc<Project>,
+    connecting: Connecting,
     /// To the base URL, with the key; a session's link goes over its connections.
     wire: Wire,
     settings: HttpSettings,
@@ -66,6 +70,7 @@ impl ComposioTransport {
     /// [`SettingsError`]: a key that no header carries, TLS that cannot be set up.
     pub(super) fn new(
         project: Arc<Project>,
+        connections: Arc<Connections>,
         settings: HttpSettings,
         supervisor: &Supervisor,
     ) -> Result<Self, SettingsError> {
@@ -75,8 +80,14 @@ impl ComposioTransport {
             settings.result_bytes_max,
             supervisor,
         )?;
+        let connecting = Connecting {
+            connections,
+            project: Arc::clone(&project),
+            question_timeout: settings.question_timeout,
+        };
         let shared = Arc::new(Shared {
             project,
+            connecting,
             wire,
             settings,
             users: Users::default(),
@@ -98,7 +109,7 @@ impl ComposioTransport {
     async fn carry(&self, route: &Route, call: &Call) -> Result<Answer, CallError> {
         let shared = &self.0;
         let lease = shared.lease(&Whose::of(&call.client))?;
-        let (mut remade, mut tried_key) = (false, false);
+        let (mut remade, mut tried_key, mut connected) = (false, false, false);
         loop {
             let held = tokio::select! {
                 biased;
@@ -108,10 +119,17 @@ impl ComposioTransport {
             match held.value.link.carry(route, call).await {
                 Ok(answer) => {
                     shared.took_the_key(&held.value);
-                    return Ok(match route.kind {
-                        Kind::Tool => failed_tool::marked(answer),
-                        _ => answer,
-                    });
+                    if route.kind != Kind::Tool {
+                        return Ok(answer);
+                    }
+                    let answer = failed_tool::marked(answer);
+                    if connected {
+                        return Ok(answer);
+                    }
+                    match shared.connecting.next(&route.own, call, answer).await? {
+                        Next::Answer(answer) => return Ok(answer),
+                        Next::Again => connected = true,
+                    }
                 }
                 // The endpoint refused the call's own request: nothing was processed.
                 Err(failed) if matches!(failed.fault, Fault::Gone(_)) => {

@@ -13,8 +13,8 @@ use super::stdio;
 use super::transport::Transport;
 use super::unusable::Unusable;
 use crate::config::{self, EraChoice, Secret};
-use crate::integrations::Projects;
 use crate::integrations::composio::KEY_HEADER;
+use crate::integrations::connections::Connections;
 use crate::supervisor::Supervisor;
 
 /// What every link is made with.
@@ -22,19 +22,19 @@ struct Links {
     host: Arc<stdio::Host>,
     result_bytes_max: usize,
     question_timeout: Duration,
-    projects: Arc<Projects>,
+    connections: Arc<Connections>,
     supervisor: Supervisor,
 }
 
 /// Returns the factory of real links. `guard` is the toolgate binary, which watches over child processes;
-/// `environment` is ours, of which they get what they may. `projects` hold what a gateway of kind `composio` needs, and
+/// `environment` is ours, of which they get what they may. `connections` hold what a gateway of kind `composio` needs, and
 /// know of each before its link is made.
 #[must_use]
 pub fn factory(
     limits: &config::Limits,
     guard: OsString,
     environment: Vec<(OsString, OsString)>,
-    projects: Arc<Projects>,
+    connections: Arc<Connections>,
     supervisor: &Supervisor,
 ) -> Factory {
     let host = Arc::new(stdio::Host::new(
@@ -48,7 +48,7 @@ pub fn factory(
         host,
         result_bytes_max: limits.upstream_result_bytes_max,
         question_timeout: limits.question_timeout,
-        projects,
+        connections,
         supervisor: supervisor.clone(),
     };
     Box::new(move |gateway| links.link(gateway))
@@ -95,12 +95,12 @@ impl Links {
 
     fn composio(&self, settings: HttpSettings) -> Arc<dyn Transport> {
         let name = settings.gateway.clone();
-        let project = match self.projects.get(&name) {
+        let project = match self.connections.projects().get(&name) {
             Some(Ok(project)) => project,
             Some(Err(error)) => return Arc::new(Unusable::new(&name, &error)),
             None => return Arc::new(Unusable::new(&name, &"its Composio project is not known")),
         };
-        match ComposioTransport::new(project, settings, &self.supervisor) {
+        match ComposioTransport::new(project, self.connections.clone(), settings, &self.supervisor) {
             Ok(link) => Arc::new(link),
             Err(error) => Arc::new(Unusable::new(&name, &error)),
         }

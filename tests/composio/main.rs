@@ -9,14 +9,19 @@
     reason = "a test that cannot go on should say so at once; the fake and the Toolgate run beside the test"
 )]
 
+mod agent;
 mod binary;
+mod connect;
+mod connections;
 #[allow(dead_code, reason = "the program of serve.rs uses other parts of it")]
 mod fake;
 mod gate;
 mod honest;
+mod in_band;
 mod isolation;
 mod lasting;
 mod program;
 mod sdks;
 mod sessions;
 mod trouble;
+mod webhooks;

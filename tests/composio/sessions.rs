@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::json;
 use toolgate::integrations::Projects;
+use toolgate::integrations::connections::Connections;
 use toolgate::store::Store;
 use toolgate::supervisor::Supervisor;
 use toolgate::upstream::factory::factory;
@@ -126,12 +127,14 @@ async fn the_session_that_lists_is_made_again_as_well() {
     let config = configuration(&fake);
     let supervisor = Supervisor::new();
     let store = Store::in_memory().await.unwrap();
-    let projects = Arc::new(Projects::new(&config.gateways, store, supervisor.clone()));
+    let projects = Arc::new(Projects::new(&config.gateways, store.clone(), supervisor.clone()));
+    let public_url = "http://127.0.0.1".parse().unwrap();
+    let connections = Arc::new(Connections::new(store, projects, &public_url));
     let make = factory(
         &config.limits,
         "no-guard".into(),
         Vec::new(),
-        projects,
+        connections,
         &supervisor,
     );
     let link = make(&config.gateways[0]);

@@ -133,6 +133,17 @@ impl ApiError {
         }
     }
 
+    /// Tells whether Composio named its error by one of these slugs or numbers.
+    #[must_use]
+    pub fn is_named(&self, names: &[&str]) -> bool {
+        let (Self::Status { said, .. } | Self::Unauthorized { said } | Self::Forbidden { said }) = self
+        else {
+            return false;
+        };
+        let name = said.trim_start().split([':', ' ']).next().unwrap_or_default();
+        names.contains(&name)
+    }
+
     /// Tells whether the request was certainly not processed.
     #[must_use]
     pub fn unprocessed(&self) -> bool {

@@ -87,6 +87,7 @@ pub(super) async fn start(wanted: Wanted) -> Running {
         api: Router::new()
             .route("/tools", get(|| async { "tools" }))
             .route("/panic", get(|| async { panic_response() })),
+        open: Router::new(),
         probes: Probes::new(shutdown.clone(), move || snapshot.lock().unwrap().clone()),
         metrics: Arc::clone(&metrics),
         identity: Arc::new(Identity::new(auth.as_ref()).unwrap()),
