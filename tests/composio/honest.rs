@@ -3,6 +3,7 @@
 mod accounts;
 mod budget;
 mod endpoint;
+mod executing;
 mod restart;
 mod sessions;
 

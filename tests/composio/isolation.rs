@@ -155,7 +155,7 @@ impl Run {
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", "tools/call")
             .header("mcp-name", tool)
-            .timeout(Duration::from_secs(60));
+            .timeout(Duration::from_mins(1));
         let text = request
             .body(body.to_string())
             .send()

@@ -268,6 +268,15 @@ fn set_enabled(world: &mut World, asked: &Asked, id: &str) -> Outcome {
     let status = found(world, id)?.status;
     let fault = || Reply::bad_payload(&["Error in payload.enabled: Required".to_owned()]);
     let enabled = asked.body["enabled"].as_bool().ok_or_else(fault)?;
+    if !matches!(status, Status::Active | Status::Inactive) && !world.switches.status_of_others_is_taken {
+        let message = format!("An account that is {} has no such status", status.name());
+        return Err(Reply::error(
+            409,
+            10409,
+            "ConnectedAccount_StatusConflict",
+            &message,
+        ));
+    }
     let to = match (status, enabled) {
         (Status::Active, false) => Status::Inactive,
         (Status::Inactive, true) => Status::Active,

@@ -99,7 +99,9 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Outcome
             found(world, id)?;
             world.auth_configs.remove(*id);
             // Its accounts go with it. [I]
-            world.accounts.retain(|_, account| account.auth_config_id != *id);
+            if world.switches.auth_config_takes_its_accounts {
+                world.accounts.retain(|_, account| account.auth_config_id != *id);
+            }
             world.dirty = true;
             Ok(Reply::ok(
                 json!({ "success": true, "message": "The auth config was deleted" }),

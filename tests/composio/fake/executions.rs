@@ -79,8 +79,9 @@ pub(super) fn choose<'w>(
     let Some(first) = accounts.first().copied() else {
         return Err(NoAccount::None(none));
     };
-    // Without multi-account mode a selector is ignored. [I]
-    if !session.multi_account() {
+    // Whether a selector counts without multi-account mode is not known. [I]
+    let ignored = world.switches.selector_needs_multi_account || selector.is_none();
+    if !session.multi_account() && ignored {
         return Ok(first);
     }
     let listed = || {

@@ -21,7 +21,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked, id: &str, began_ms: u64) 
             return Step::Done(gone.map_or(refused, Reply::from));
         }
     };
-    if let Some(refused) = refused(asked) {
+    if let Some(refused) = refused(world, asked) {
         return Step::Done(refused);
     }
     let params = &asked.body["params"];
@@ -41,10 +41,10 @@ pub(super) fn answer(world: &mut World, asked: &Asked, id: &str, began_ms: u64) 
 }
 
 /// What every MCP endpoint of Composio refuses before it looks at a message, or takes without an answer.
-pub(super) fn refused(asked: &Asked) -> Option<Reply> {
+pub(super) fn refused(world: &World, asked: &Asked) -> Option<Reply> {
     if asked.method != axum::http::Method::POST {
         // What GET and DELETE do at a stateless endpoint is not known. [I]
-        return Some(Reply::empty(405));
+        return Some(Reply::empty(world.switches.mcp_other_methods_status));
     }
     let accept = asked.header("accept").unwrap_or_default();
     if !(accept.contains("application/json") && accept.contains("text/event-stream")) {
@@ -129,6 +129,9 @@ fn call(world: &mut World, session: &Session, params: &Value, began_ms: u64) -> 
     if !listed {
         // How a tool that is not there is refused is not known. [I]
         let message = format!("Tool {slug} not found");
+        if !world.switches.mcp_unknown_tool_is_an_error {
+            return Some(Ok(result(world, &Ran::failed(message))));
+        }
         return Some(Err(json!({ "code": -32602, "message": message })));
     }
     let account = params["arguments"]["account"].as_str();

@@ -32,7 +32,7 @@ const METAS: [Meta; 7] = [
         about: "Returns the schemas of tools.",
         tags: &["readOnlyHint"],
         schema: meta_schemas::schemas,
-        // That it comes and goes with the search is inferred from the direct-tools preset. [I]
+        // The direct-tools preset switches the search off, and then no meta tool is left.
         needs: ("search", "enable", true),
     },
     Meta {

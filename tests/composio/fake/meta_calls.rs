@@ -206,7 +206,12 @@ fn multi_execute(world: &mut World, session: &Session, tools: &[Value]) -> Ran {
     let data = json!({ "results": results, "total_count": tools.len(),
         "success_count": tools.len() - failed, "error_count": failed });
     // Whether the whole counts as failed when a part has failed is not known. [I]
-    let error = (failed == tools.len()).then(|| format!("{failed} out of {} tools failed", tools.len()));
+    let whole = match world.switches.multi_execute_fails.as_str() {
+        "any" => failed > 0,
+        "never" => false,
+        _ => failed == tools.len(),
+    };
+    let error = whole.then(|| format!("{failed} out of {} tools failed", tools.len()));
     Ran { data, error }
 }
 

@@ -177,6 +177,13 @@ fn api(world: &mut World, asked: &Asked, rest: &[&str], began_ms: u64) -> Step {
         ["mcp", rest @ ..] => servers::answer(world, asked, rest),
         ["trigger_instances", rest @ ..] => triggers::answer(world, asked, rest),
         ["triggers_types", rest @ ..] => triggers::types(asked, rest),
+        // Saved policies are not on every plan.
+        ["session_configs", ..] => Err(Reply::error(
+            403,
+            10403,
+            "HTTP_Forbidden",
+            "Session configs are not enabled",
+        )),
         ["org", "project", "config"] => Ok(project(world, asked)),
         ["webhook_subscriptions", rest @ ..] => webhooks::answer(world, asked, rest),
         ["tools", rest @ ..] => tools::answer(world, asked, rest),

@@ -20,7 +20,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked, id: &str) -> Reply {
         let message = "One of user_id and connected_account_id is required";
         return Reply::error(400, 10400, "HTTP_BadRequest", message);
     }
-    if let Some(refused) = mcp::refused(asked) {
+    if let Some(refused) = mcp::refused(world, asked) {
         return refused;
     }
     let params = &asked.body["params"];

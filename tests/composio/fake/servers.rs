@@ -203,7 +203,7 @@ fn wanted(world: &World, asked: &Asked, server: &mut Server) -> Result<(), Reply
             .servers
             .values()
             .any(|other| other.name == name && other.id != server.id);
-        if taken {
+        if taken && world.switches.server_names_are_unique {
             // That names are unique is inferred from the SDKs' messages. [I]
             let message = format!("An MCP server called '{name}' exists already");
             return Err(Reply::error(400, 1151, "MCP_DuplicateServerName", &message));

@@ -101,7 +101,7 @@ pub(super) fn link_for(
         .and_then(|block| block.get("max_accounts_per_toolkit"));
     let most = most.and_then(Value::as_u64).unwrap_or(5);
     let there = grants::active(world, &session.user_id, toolkit).len() as u64;
-    if session.multi_account() && there >= most {
+    if session.multi_account() && there >= most && world.switches.links_are_counted {
         // How it is refused is not known. [I]
         let message = format!("At most {most} {toolkit} accounts can be connected");
         return Err(Reply::bad_session(&message));

@@ -42,6 +42,22 @@ pub(super) struct Switches {
     pub(super) require_mcp_api_key: bool,
     /// Toolkits whose tokens cannot be revoked; `revoke` answers 400.
     pub(super) not_revocable: Vec<String>,
+    /// `account` in a call means nothing unless the session is in multi-account mode.
+    pub(super) selector_needs_multi_account: bool,
+    /// When the whole of a multi-execute counts as failed: `all` of its parts failed, `any` did, or `never`.
+    pub(super) multi_execute_fails: String,
+    /// A tool that is not in the list is refused by a JSON-RPC error; otherwise by a failed result.
+    pub(super) mcp_unknown_tool_is_an_error: bool,
+    /// What GET and DELETE get at a session's endpoint.
+    pub(super) mcp_other_methods_status: u16,
+    /// A link beyond the most accounts of a toolkit is refused at once.
+    pub(super) links_are_counted: bool,
+    /// Enabling or disabling an account that is neither ACTIVE nor INACTIVE changes nothing and is no error.
+    pub(super) status_of_others_is_taken: bool,
+    /// A deleted auth config takes its accounts with it.
+    pub(super) auth_config_takes_its_accounts: bool,
+    /// The names of older MCP servers are unique in the project.
+    pub(super) server_names_are_unique: bool,
     /// Webhooks may go to `http://` on this machine.
     pub(super) webhooks_to_loopback: bool,
 }
@@ -65,6 +81,14 @@ impl Default for Switches {
             wait_ms: 60_000,
             require_mcp_api_key: true,
             not_revocable: vec!["notion".to_owned()],
+            selector_needs_multi_account: true,
+            multi_execute_fails: "all".to_owned(),
+            mcp_unknown_tool_is_an_error: true,
+            mcp_other_methods_status: 405,
+            links_are_counted: true,
+            status_of_others_is_taken: true,
+            auth_config_takes_its_accounts: true,
+            server_names_are_unique: true,
             webhooks_to_loopback: true,
         }
     }
