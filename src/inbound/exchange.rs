@@ -32,7 +32,7 @@ pub(super) struct Running {
     events: mpsc::Receiver<Event>,
     work: Hosted<Result<Answer, ProxyError>>,
     /// The answer, while events that came before it are still to be heard.
-    answer: Option<Result<Answer, ProxyError>>,
+    answer: Option<Box<Result<Answer, ProxyError>>>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -128,16 +128,18 @@ impl Running {
     }
 
     fn poll_step(&mut self, cx: &mut Waking<'_>) -> Poll<Step> {
-        if let Some(notification) = self.unsaid.pop_front() {
-            return Poll::Ready(Step::Event(Event::Notification(notification)));
-        }
-        if self.answer.is_none()
-            && let Poll::Ready(outcome) = Pin::new(&mut self.work).poll(cx)
-        {
-            self.answer = Some(outcome.unwrap_or_else(|Lost| Err(self.lost())));
-        }
         if let Some(ready) = self.ready() {
             return Poll::Ready(ready);
+        }
+        if let Poll::Ready(outcome) = Pin::new(&mut self.work).poll(cx) {
+            let answer = outcome.unwrap_or_else(|Lost| Err(self.lost()));
+            return Poll::Ready(match self.events.try_recv() {
+                Ok(event) => {
+                    self.answer = Some(Box::new(answer));
+                    Step::Event(event)
+                }
+                Err(_) => Step::Answer(answer),
+            });
         }
         match ready!(self.events.poll_recv(cx)) {
             Some(event) => Poll::Ready(Step::Event(event)),
@@ -162,7 +164,7 @@ impl Running {
         if let Ok(event) = self.events.try_recv() {
             return Some(Step::Event(event));
         }
-        self.answer.take().map(Step::Answer)
+        self.answer.take().map(|answer| Step::Answer(*answer))
     }
 }
 
