@@ -56,6 +56,8 @@ pub const CONFIG_VARIABLE: &str = "TOOLGATE_CONFIG";
 /// Holds one key: admitted by the server, sent by the client commands.
 pub const KEY_VARIABLE: &str = "TOOLGATE_KEY";
 const COMPOSIO_KEY_VARIABLE: &str = "COMPOSIO_API_KEY";
+/// What the name of a toolkit stands behind, in upper case, in the variable of its auth config.
+const AUTH_CONFIG_PREFIX: &str = "COMPOSIO_AUTH_CONFIG_";
 const URLS_VARIABLE: &str = "MCP_GATEWAY_URLS";
 
 /// Reads the environment as a layer over the file's.
@@ -237,6 +239,40 @@ fn composio(layer: &mut Layer, env: &BTreeMap<&str, &str>, file: &Layer) {
             {
                 let place = Place::Variable(variable.to_owned());
                 layer.set(&["gateways", &name, key], Value::from(*text), place);
+            }
+        }
+        auth_configs(layer, env, &name, &gateway);
+    }
+}
+
+/// `COMPOSIO_AUTH_CONFIG_<PROVIDER>` is the auth config of a toolkit, for gateways that have the toolkit and no auth
+/// config of their own for it.
+fn auth_configs(layer: &mut Layer, env: &BTreeMap<&str, &str>, name: &str, gateway: &Dict) {
+    let toolkits = gateway.get("toolkits").and_then(Value::as_array);
+    let own = gateway.get("auth_configs").and_then(Value::as_dict);
+    for (variable, id) in env {
+        let Some(provider) = variable
+            .strip_prefix(AUTH_CONFIG_PREFIX)
+            .filter(|provider| !provider.is_empty())
+        else {
+            continue;
+        };
+        let provider = provider.to_ascii_lowercase();
+        let is_it = |slug: &&str| slug.replace('-', "_") == provider;
+        let toolkit = match toolkits {
+            Some(toolkits) => toolkits.iter().filter_map(Value::as_str).find(is_it),
+            None => Some(provider.as_str()),
+        };
+        let place = Place::Variable((*variable).to_owned());
+        match toolkit {
+            Some(toolkit) if own.is_some_and(|own| own.contains_key(toolkit)) => {}
+            Some(toolkit) => {
+                let path = ["gateways", name, "auth_configs", toolkit];
+                layer.set(&path, Value::from(*id), place);
+            }
+            None => {
+                let text = format!("is not used by gateway {name}: it has no toolkit {provider}");
+                layer.warning(place, "", text);
             }
         }
     }

@@ -68,6 +68,7 @@ impl Shown {
 
 /// A client that follows nothing, as a person who reads every address would.
 pub(crate) fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder()
         .no_proxy()
         .redirect(Policy::none())

@@ -11,6 +11,7 @@
 
 mod agent;
 mod binary;
+mod browser;
 mod connect;
 mod connections;
 #[allow(dead_code, reason = "the program of serve.rs uses other parts of it")]
@@ -19,6 +20,7 @@ mod gate;
 mod honest;
 mod in_band;
 mod isolation;
+mod killed;
 mod lasting;
 mod program;
 mod sdks;

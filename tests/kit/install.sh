@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real servers and clients that `make run` and `make test` need into .deps of the checkout (git-ignored).
 #   tests/kit/install.sh servers    Node and Python servers and clients: what `make run` needs
-#   tests/kit/install.sh all        that, the official conformance suite with its Node 22, the rmcp client, and Composio's SDKs
+#   tests/kit/install.sh all        that, the official conformance suite with its Node 22, the rmcp client, Composio's SDKs, and a browser
 # Every part is pinned by a lock file and carries a stamp of it, so a second run takes no time. TOOLGATE_DEPS moves .deps.
 set -euo pipefail
 
@@ -107,12 +107,20 @@ rmcp_part() {
   (cd "$kit/rmcp-client" && CARGO_TARGET_DIR=$top/target/rmcp-client cargo build --quiet --locked)
 }
 
+# A browser, for the flow that a person goes through in one. Where it cannot be had its test says so and fails, unless
+# TOOLGATE_NO_BROWSER=1 leaves it out.
+browser_part() {
+  if [ "${TOOLGATE_NO_BROWSER:-}" = 1 ]; then say "LEFT OUT: chromium; TOOLGATE_NO_BROWSER=1 says so"; return; fi
+  if have chromium || have chromium-browser || have google-chrome; then say "chromium: there"; return; fi
+  apt_install chromium || die "Chromium is missing: install it (Debian: chromium), or set TOOLGATE_NO_BROWSER=1"
+}
+
 check_tools
 mkdir -p "$deps"
 have flock && { exec 9>"$deps/.lock"; flock 9; }
 case $parts in
   servers) npm_part npm; python_part ;;
-  all) npm_part npm; python_part; npm_part suite; rmcp_part; npm_part composio-js; composio_py_part ;;
+  all) npm_part npm; python_part; npm_part suite; rmcp_part; npm_part composio-js; composio_py_part; browser_part ;;
   *) die "usage: tests/kit/install.sh servers|all" ;;
 esac
 say "ready in $deps"

@@ -190,3 +190,33 @@ fn a_key_of_another_sort_is_noticed() {
         );
     }
 }
+
+#[test]
+fn an_auth_config_of_the_environment_goes_to_gateways_that_have_the_toolkit_and_none_of_their_own_for_it() {
+    let of = |text: &str, env: &[(&str, &str)]| {
+        let config = load(text, env).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let Transport::Composio(composio) = &config.gateways[0].transport else {
+            panic!("composio")
+        };
+        composio.auth_configs.clone().into_iter().collect::<Vec<_>>()
+    };
+    let pair = |toolkit: &str, id: &str| (toolkit.to_owned(), id.to_owned());
+    let env = [
+        ("COMPOSIO_API_KEY", "ak_1"),
+        ("COMPOSIO_AUTH_CONFIG_GITHUB", "ac_1"),
+    ];
+    assert_eq!(of("", &env), [pair("github", "ac_1")]);
+    let with = |more: &str| format!("[gateways.apps]\nkind = 'composio'\napi_key = 'ak_1'\n{more}\n");
+    assert_eq!(
+        of(&with("toolkits = ['github']"), &env[1..]),
+        [pair("github", "ac_1")]
+    );
+    assert_eq!(of(&with("toolkits = ['gmail']"), &env[1..]), []);
+    let own = with("auth_configs = { github = 'ac_own' }");
+    assert_eq!(of(&own, &env[1..]), [pair("github", "ac_own")]);
+    let dashed = [("COMPOSIO_AUTH_CONFIG_MICROSOFT_TEAMS", "ac_2")];
+    assert_eq!(
+        of(&with("toolkits = ['microsoft-teams']"), &dashed),
+        [pair("microsoft-teams", "ac_2")]
+    );
+}

@@ -1,0 +1,127 @@
+//! Connections outlive a gateway that is killed at any point of a flow: states are the same before and after.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::connect::{PATIENCE, TOOLKITS, client, consent, file, look, rest};
+use crate::fake::Fake;
+
+/// A gateway as a process, on a port that stays the same.
+struct Gateway {
+    child: Child,
+    url: String,
+}
+
+impl Gateway {
+    async fn start(folder: &Path, port: u16, fake: &Fake) -> Self {
+        let store = format!("sqlite://{}/toolgate.db", folder.display());
+        let text = file(fake, &store, TOOLKITS).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+        std::fs::write(folder.join("gateways.toml"), text).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_toolgate"))
+            .arg("serve")
+            .current_dir(folder)
+            .env_clear()
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let gateway = Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        };
+        let up = async {
+            while client()
+                .get(format!("{}/livez", gateway.url))
+                .send()
+                .await
+                .is_err()
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, up).await.expect("it starts");
+        gateway
+    }
+
+    /// SIGKILL: no chance to write anything more.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    async fn ask(&self, user: &str, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = rest(&client(), &self.url, user, method, path, body).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    /// How every toolkit stands for a user.
+    async fn standings(&self, user: &str) -> Value {
+        let page = self.ask(user, Method::GET, "/api/integrations", None).await;
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| json!([item["toolkit"], item["status"], item["reason"], item["accounts"]]))
+            .collect()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_killed_at_any_point_of_a_flow_goes_on_with_it() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let connect = "/api/integrations/github/connect";
+    // One that works, one that failed, one that waits.
+    let gateway = Gateway::start(folder.path(), port, &fake).await;
+    for (toolkit, decision) in [("gmail", "allow"), ("slack", "deny")] {
+        let path = format!("/api/integrations/{toolkit}/connect");
+        let begun = gateway.ask("alice", Method::POST, &path, Some(json!({}))).await;
+        look(&consent(begun["authUrl"].as_str().unwrap(), decision).await).await;
+    }
+    let begun = gateway.ask("alice", Method::POST, connect, Some(json!({}))).await;
+    let before = gateway.standings("alice").await;
+    // Killed after the link was made: the state is good, and the list says the same.
+    gateway.kill();
+    let gateway = Gateway::start(folder.path(), port, &fake).await;
+    assert_eq!(gateway.standings("alice").await, before);
+    // Killed while the user is at the provider: the browser finds nobody, and comes again.
+    gateway.kill();
+    let back = consent(begun["authUrl"].as_str().unwrap(), "allow").await;
+    assert!(client().get(&back).send().await.is_err());
+    let gateway = Gateway::start(folder.path(), port, &fake).await;
+    let shown = look(&back).await;
+    assert_eq!(shown.outcome(), "connected", "{shown:?}");
+    let before = gateway.standings("alice").await;
+    assert!(before.to_string().contains("[\"github\",\"ACTIVE\""), "{before}");
+    // Killed after it came back: the page says the same, once more is not twice.
+    gateway.kill();
+    let gateway = Gateway::start(folder.path(), port, &fake).await;
+    assert_eq!(gateway.standings("alice").await, before);
+    assert_eq!(look(&back).await.outcome(), "connected");
+    let again = gateway.ask("alice", Method::POST, connect, Some(json!({}))).await;
+    assert_eq!(again, json!({ "connected": true, "needsAuth": false }));
+    let accounts = fake.accounts_of("alice");
+    let active = accounts.iter().filter(|one| one["status"] == "ACTIVE").count();
+    assert_eq!(active, 2, "{accounts:?}");
+    // Sealed at rest, and no state in the clear.
+    gateway.kill();
+    let mut bytes = std::fs::read(folder.path().join("toolgate.db")).unwrap();
+    bytes.extend(std::fs::read(folder.path().join("toolgate.db-wal")).unwrap_or_default());
+    let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(!has(begun["state"].as_str().unwrap()) && !has("/link/lk_"));
+}
