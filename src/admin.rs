@@ -8,15 +8,13 @@ mod cursor;
 mod executions;
 mod explanations;
 mod fault;
-#[allow(
-    dead_code,
-    reason = "the routes of sessions, which need the rest of it, follow"
-)]
+#[allow(dead_code, reason = "routes that follow use more of it")]
 mod fields;
 mod gateways;
 mod integrations;
 mod query;
 mod stats;
+mod tool_router;
 mod tools;
 mod webhooks;
 
@@ -36,6 +34,7 @@ use serde::Serialize;
 use crate::config::Limits;
 use crate::identity::{self, AuthError, Principal};
 use crate::ids::RequestId;
+use crate::integrations::Projects;
 use crate::integrations::connections::Connections;
 use crate::proxy::{Proxy, Recorder};
 use crate::seal::Sealer;
@@ -56,6 +55,10 @@ pub struct Parts {
     pub sealer: Arc<Sealer>,
     /// Counts what met a limit.
     pub metrics: Arc<Metrics>,
+    /// The Composio projects.
+    pub projects: Arc<Projects>,
+    /// Where clients reach us, when that is configured.
+    pub public_url: Option<url::Url>,
     /// The configured bounds.
     pub limits: Limits,
     /// The record of calls,
@@ -68,7 +71,7 @@ pub struct Parts {
 type Route = (&'static str, fn() -> MethodRouter<Arc<Parts>>);
 
 /// Every route.
-const ROUTES: [Route; 13] = [
+const ROUTES: [Route; 16] = [
     ("/openapi.json", || get(openapi)),
     ("/tools", || get(tools::list)),
     ("/tools/{name}/explain", || get(explanations::explain)),
@@ -87,6 +90,13 @@ const ROUTES: [Route; 13] = [
     }),
     ("/integrations/{toolkit}/tools/{tool}", || {
         post(integrations::execute::execute)
+    }),
+    ("/tool-router/create-session", || post(tool_router::create)),
+    ("/tool-router/sessions", || get(tool_router::list)),
+    ("/tool-router/sessions/{id}", || {
+        get(tool_router::show)
+            .patch(tool_router::change)
+            .delete(tool_router::delete)
     }),
 ];
 

@@ -15,7 +15,7 @@ use crate::admin;
 use crate::catalog::{Catalog, Naming};
 use crate::clock;
 use crate::config::{self, Config, Sources};
-use crate::identity::{Identity, KeyToolsError};
+use crate::identity::{Identity, KeyToolsError, SessionTokens};
 use crate::inbound::{self, McpService};
 use crate::integrations::Projects;
 use crate::integrations::connections::Connections;
@@ -238,6 +238,8 @@ impl Parts {
             connections: self.connections.clone(),
             sealer: sealer.clone(),
             metrics: self.metrics.clone(),
+            projects: self.projects.clone(),
+            public_url: config.server.public_url.clone(),
             limits: config.limits.clone(),
             executions: self.store.executions(),
             recorder: self.recorder.clone(),
@@ -259,6 +261,7 @@ impl Parts {
             probes: Probes::new(shutdown.clone(), self.readiness()),
             metrics: self.metrics.clone(),
             identity: self.identity.clone(),
+            session_tokens: SessionTokens::new(self.store.clone()),
             open_metrics: metrics_may_be_open(&config.server, listener.address()),
         };
         let bounds = Bounds::from(config);

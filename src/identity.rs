@@ -6,6 +6,7 @@
 
 mod keys;
 mod principal;
+mod session_tokens;
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::keys::{KeyRing, KnownKey};
-pub use self::principal::{KeyLabel, Principal, ToolGlobs};
+pub use self::principal::{KeyLabel, Principal, SessionGrant, ToolGlobs};
+pub use self::session_tokens::SessionTokens;
 use crate::config;
 use crate::ids::UserId;
 use crate::limits;
@@ -41,6 +43,9 @@ pub enum AuthError {
     /// `X-User-Id` is not a user id.
     #[error("X-User-Id must be 1 to 128 visible ASCII characters, once")]
     InvalidUser,
+    /// It cannot be found out now.
+    #[error("the store does not answer")]
+    Unavailable,
     /// `X-User-Id` names somebody for whom the key may not speak.
     #[error("this key may not act for other users")]
     MayNotAct,

@@ -72,6 +72,8 @@ pub const COMPOSIO_API_RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 pub const COMPOSIO_ACCOUNTS_PER_TOOLKIT: usize = 5;
 /// Toolkits that one session may be restricted to, and entries of each list of a gateway's options.
 pub const COMPOSIO_OPTION_ITEMS_MAX: usize = 1_000;
+/// Parts of one multi-execute: Composio takes no more.
+pub const COMPOSIO_PARTS_MAX: usize = 50;
 /// The slug of a toolkit or a tool.
 pub const COMPOSIO_SLUG_BYTES_MAX: usize = 128;
 /// Tokens of one session's own URL: each create of the same session gives another, and the oldest beyond these end.

@@ -14,7 +14,8 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
 use crate::catalog::Catalog;
-use crate::identity::{KeyLabel, Principal};
+use crate::catalog::snapshot::Snapshot;
+use crate::identity::{KeyLabel, Principal, SessionGrant};
 
 pub use self::explain::Explanation;
 pub use self::permit::Permit;
@@ -32,6 +33,8 @@ pub struct Policy {
     /// The view of everybody whose key restricts nothing.
     common: ArcSwap<View>,
     restricted: DashMap<KeyLabel, Arc<View>>,
+    /// By our own id of the session.
+    sessions: DashMap<Arc<str>, Arc<View>>,
 }
 
 impl Policy {
@@ -45,6 +48,7 @@ impl Policy {
             rules: ArcSwap::new(rules),
             common: ArcSwap::from_pointee(common),
             restricted: DashMap::new(),
+            sessions: DashMap::new(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Policy {
     pub fn replace(&self, rules: Rules) {
         self.rules.store(Arc::new(rules));
         self.restricted.clear();
+        self.sessions.clear();
     }
 
     /// Returns what a principal may see now. Cheap: views are made once for each state of catalog and rules.
@@ -59,6 +64,9 @@ impl Policy {
     pub fn view(&self, principal: &Principal) -> Arc<View> {
         let rules = self.rules.load();
         let snapshot = self.catalog.snapshot();
+        if let Some(session) = principal.session() {
+            return self.of_session(snapshot, &rules, session);
+        }
         let fresh = |view: &View| view.is_of(&snapshot, &rules, principal.tools());
         let (Some(key), Some(_)) = (principal.key(), principal.tools()) else {
             let common = self.common.load_full();
@@ -76,6 +84,25 @@ impl Policy {
         if self.restricted.len() < VIEWS_MAX || self.restricted.contains_key(&key) {
             self.restricted.insert(key, view.clone());
         }
+        view
+    }
+
+    /// The view of those who came by the URL of one session.
+    fn of_session(
+        &self,
+        snapshot: Arc<Snapshot>,
+        rules: &Arc<Rules>,
+        session: &Arc<SessionGrant>,
+    ) -> Arc<View> {
+        let fresh = |view: &View| view.is_of_session(&snapshot, rules, session);
+        if let Some(view) = self.sessions.get(&session.id).filter(|view| fresh(view)) {
+            return view.clone();
+        }
+        let view = Arc::new(View::of_session(snapshot, rules.clone(), session.clone()));
+        if self.sessions.len() >= VIEWS_MAX && !self.sessions.contains_key(&session.id) {
+            self.sessions.clear();
+        }
+        self.sessions.insert(session.id.clone(), view.clone());
         view
     }
 }

@@ -3,6 +3,7 @@
 
 mod answer_uris;
 mod asker;
+mod composio_parts;
 mod error;
 mod executions;
 mod places;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
+use crate::config::Transport;
 use crate::exchange::{Answer, Call, CallError, Client};
 use crate::identity::Principal;
 use crate::limits::URI_BYTES_MAX;
@@ -95,10 +97,24 @@ impl Proxy {
         let permit = self
             .admit(&call.client, Kind::Tool, &name)
             .ok_or(ProxyError::UnknownTool(name))?;
+        self.admit_parts(permit.route(), &call)?;
         let recording = self.recorder.begin(&call, permit.route()).await?;
         let outcome = self.forward(permit, call).await;
         recording.end(&outcome);
         outcome
+    }
+
+    /// Looks at what a tool would call in its turn, before anything is sent.
+    fn admit_parts(&self, route: &Route, call: &Call) -> Result<(), ProxyError> {
+        let gateway = self.gateway(route)?;
+        let config = gateway.config();
+        match &config.transport {
+            Transport::Composio(options) => {
+                let view = self.view(&call.client.principal);
+                composio_parts::admit(&view, options, route, &call.request)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn get_prompt(&self, call: Box<Call>) -> Result<Answer, ProxyError> {

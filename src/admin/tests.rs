@@ -168,6 +168,12 @@ async fn rig_of(more: &str, on_call: impl Fn(Call) -> Called + Clone + Send + Sy
         connections: Arc::new(connections),
         sealer: Arc::new(Sealer::random()),
         metrics,
+        projects: Arc::new(Projects::new(
+            &config.gateways,
+            Store::in_memory().await.unwrap(),
+            Supervisor::new(),
+        )),
+        public_url: None,
         limits: config.limits,
         executions: store.executions(),
         recorder,

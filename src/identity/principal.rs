@@ -9,15 +9,38 @@ use std::sync::Arc;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::LOCAL_USER;
-use crate::ids::UserId;
+use crate::config::{is_meta_tool, may_be_of};
+use crate::ids::{GatewayId, UserId};
 
-/// Who calls, with what their key allows. Two principals are equal when they are the same user.
+/// Who calls, with what their key allows. Two principals are equal when they are the same user, and came by the URL of
+/// the same session or by none.
 #[derive(Clone, Debug)]
 pub struct Principal {
     user: UserId,
     key: Option<KeyLabel>,
     acts_for_users: bool,
     tools: Option<ToolGlobs>,
+    session: Option<Arc<SessionGrant>>,
+}
+
+/// What the URL of one Composio session gives: this session's tools and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionGrant {
+    /// Our own id of the session.
+    pub id: Arc<str>,
+    /// Its gateway.
+    pub gateway: GatewayId,
+    /// Its toolkits; `None`: those of the configuration.
+    pub toolkits: Option<Vec<String>>,
+}
+
+impl SessionGrant {
+    /// Tells whether a gateway's tool, by its own name, is one of the session's.
+    #[must_use]
+    pub fn has(&self, gateway: &GatewayId, own: &str) -> bool {
+        let of_some = |toolkits: &Vec<String>| toolkits.iter().any(|toolkit| may_be_of(own, toolkit));
+        self.gateway == *gateway && (is_meta_tool(own) || self.toolkits.as_ref().is_none_or(of_some))
+    }
 }
 
 impl Principal {
@@ -28,6 +51,7 @@ impl Principal {
             key: None,
             acts_for_users: false,
             tools: None,
+            session: None,
         }
     }
 
@@ -43,6 +67,18 @@ impl Principal {
             key: Some(key),
             acts_for_users,
             tools,
+            session: None,
+        }
+    }
+
+    /// Whom a session's own URL stands for: its user, with that session alone.
+    pub(super) fn of_session(user: UserId, key: KeyLabel, session: SessionGrant) -> Self {
+        Self {
+            user,
+            key: Some(key),
+            acts_for_users: false,
+            tools: None,
+            session: Some(Arc::new(session)),
         }
     }
 
@@ -79,16 +115,28 @@ impl Principal {
         self.tools.as_ref()
     }
 
-    /// Returns what sealed texts are bound to: the user, so that a new key of the same user opens them.
+    /// Returns the one session that it is restricted to; `None`: it came with a key.
+    #[must_use]
+    pub fn session(&self) -> Option<&Arc<SessionGrant>> {
+        self.session.as_ref()
+    }
+
+    /// Returns what sealed texts are bound to: the user, so that a new key of the same user opens them; and the session
+    /// whose URL it was, which opens nothing of its user's own.
     #[must_use]
     pub fn binding(&self) -> Vec<u8> {
-        [b"user:", self.user.as_str().as_bytes()].concat()
+        let user = [b"user:", self.user.as_str().as_bytes()].concat();
+        match &self.session {
+            None => user,
+            Some(session) => [&user[..], b" session:", session.id.as_bytes()].concat(),
+        }
     }
 }
 
 impl PartialEq for Principal {
     fn eq(&self, other: &Self) -> bool {
-        self.user == other.user
+        let id = |of: &Self| of.session.as_ref().map(|session| Arc::clone(&session.id));
+        self.user == other.user && id(self) == id(other)
     }
 }
 

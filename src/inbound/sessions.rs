@@ -125,7 +125,7 @@ impl Sessions {
     /// Finds a session of a principal.
     pub(super) fn get(&self, principal: &Principal, id: &str) -> Option<Arc<Session>> {
         let session = self.open.get(id).map(|session| session.clone())?;
-        if session.client.principal.user() != principal.user() {
+        if *session.client.principal != *principal {
             return None;
         }
         session.touch();

@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 use super::composio::{ApiError, Composio};
-use super::sessions::Sessions;
+use super::sessions::{SessionError, Sessions};
 use crate::config::{self, Transport};
-use crate::ids::GatewayId;
+use crate::ids::{GatewayId, UserId};
 use crate::store::Store;
+use crate::store::composio_sessions::SessionRow;
 use crate::supervisor::Supervisor;
 
 /// Every project, by its gateway.
@@ -120,6 +121,20 @@ impl Projects {
             api,
             store: self.store.clone(),
         })
+    }
+
+    /// Returns a user's sessions at every gateway, at most `at_most`, after an id of ours.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`].
+    pub async fn sessions_of(
+        &self,
+        user: &UserId,
+        after: Option<&str>,
+        at_most: usize,
+    ) -> Result<Vec<SessionRow>, SessionError> {
+        let sessions = self.store.composio_sessions();
+        Ok(sessions.of_user(user, after, at_most).await?)
     }
 
     /// Deletes at Composio what nobody could find again: the sessions of a store that ends with us.

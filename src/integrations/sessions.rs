@@ -168,6 +168,14 @@ impl Sessions {
         .await
     }
 
+    /// Finds a session of a user by our own id; another's is unknown. Asks nobody else.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`], [`SessionError::Store`].
+    pub async fn find(&self, user: &UserId, id: &str) -> Result<SessionRow, SessionError> {
+        self.0.row(user, id).await
+    }
+
     /// Makes a token that opens a session's own URL and nothing else. It is kept nowhere.
     ///
     /// # Errors

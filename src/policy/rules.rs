@@ -21,6 +21,8 @@ pub enum Rule {
     Denied,
     /// Not in the key's `tools`.
     NotOnKey,
+    /// Not of the Composio session whose URL it was, or of a toolkit that the gateway does not have.
+    NotInSession,
     /// A prompt, resource or template of a gateway none of whose tools may be used.
     NoToolOfGateway,
 }
@@ -34,6 +36,7 @@ impl Rule {
             Self::NotAllowed => format!("[gateways.{gateway}] allow"),
             Self::Denied => format!("[gateways.{gateway}] deny"),
             Self::NotOnKey => "[auth] tools of this key".to_owned(),
+            Self::NotInSession => format!("the session's toolkits, and [gateways.{gateway}] toolkits"),
             Self::NoToolOfGateway => format!("no tool of gateway {gateway} is permitted"),
         }
     }

@@ -10,7 +10,7 @@ use super::rules::{Rule, Rules};
 use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
 use crate::catalog::snapshot::{Entry, Part, Snapshot};
-use crate::identity::{Principal, ToolGlobs};
+use crate::identity::{Principal, SessionGrant, ToolGlobs};
 use crate::ids::GatewayId;
 use crate::limits::PAGE_BYTES_MAX;
 
@@ -20,6 +20,7 @@ pub struct View {
     snapshot: Arc<Snapshot>,
     rules: Arc<Rules>,
     key: Option<ToolGlobs>,
+    session: Option<Arc<SessionGrant>>,
     /// For each tool of the snapshot whether it may be used.
     tools: Vec<bool>,
     /// Gateways whose prompts, resources and templates may be used.
@@ -29,10 +30,24 @@ pub struct View {
 
 impl View {
     pub(super) fn new(snapshot: Arc<Snapshot>, rules: Arc<Rules>, key: Option<ToolGlobs>) -> Self {
+        Self::made(snapshot, rules, key, None)
+    }
+
+    /// Of the gateway of one Composio session, what is this session's.
+    pub(super) fn of_session(snapshot: Arc<Snapshot>, rules: Arc<Rules>, session: Arc<SessionGrant>) -> Self {
+        Self::made(snapshot, rules, None, Some(session))
+    }
+
+    fn made(
+        snapshot: Arc<Snapshot>,
+        rules: Arc<Rules>,
+        key: Option<ToolGlobs>,
+        session: Option<Arc<SessionGrant>>,
+    ) -> Self {
         let entries = snapshot.entries(Kind::Tool);
         let tools: Vec<bool> = entries
             .iter()
-            .map(|entry| rules.tool(&entry.route, key.as_ref()).is_ok())
+            .map(|entry| decide(&rules, &entry.route, key.as_ref(), session.as_deref()).is_ok())
             .collect();
         let with_tools: HashSet<&GatewayId> = entries
             .iter()
@@ -42,6 +57,12 @@ impl View {
             .collect();
         let open = |part: &&Part| {
             let some_tool = with_tools.contains(&part.gateway);
+            if session
+                .as_ref()
+                .is_some_and(|session| session.gateway != part.gateway)
+            {
+                return false;
+            }
             rules.gateway(part, key.as_ref(), some_tool).is_ok()
         };
         let gateways = snapshot
@@ -56,6 +77,7 @@ impl View {
             snapshot,
             rules,
             key,
+            session,
             lists: Default::default(),
         }
     }
@@ -72,6 +94,17 @@ impl View {
             _ => false,
         };
         same_key && Arc::ptr_eq(&self.snapshot, snapshot) && Arc::ptr_eq(&self.rules, rules)
+    }
+
+    pub(super) fn is_of_session(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        rules: &Arc<Rules>,
+        session: &SessionGrant,
+    ) -> bool {
+        self.session.as_deref() == Some(session)
+            && Arc::ptr_eq(&self.snapshot, snapshot)
+            && Arc::ptr_eq(&self.rules, rules)
     }
 
     /// Returns the snapshot that this is a view of.
@@ -128,9 +161,59 @@ impl View {
         };
         match route.index.filter(here).and_then(|index| self.tools.get(index)) {
             Some(true) => Ok(()),
-            _ => self.rules.tool(route, self.key.as_ref()),
+            _ => self.decide(route),
         }
     }
+
+    /// Decides on a tool of a gateway that is called by its own name inside another tool, such as a part of Composio's
+    /// multi-execute: as if it were called by itself. One that the gateway does not list goes by the names that it would
+    /// have, its own (unless that is another gateway's) or `gateway__own`.
+    ///
+    /// # Errors
+    /// The [`Rule`] that refuses.
+    pub fn admit_inner(&self, gateway: &GatewayId, own: &str) -> Result<(), Rule> {
+        let entries = self.snapshot.entries(Kind::Tool);
+        let listed = |entry: &&Entry| entry.route.gateway == *gateway && *entry.route.own == *own;
+        if let Some(entry) = entries.iter().find(listed) {
+            return self.may_use(&entry.route);
+        }
+        let taken = self.snapshot.resolve(Kind::Tool, own).is_some();
+        let bare = (!taken).then(|| own.to_owned());
+        let names = std::iter::once(format!("{gateway}__{own}")).chain(bare);
+        let mut refused = Err(Rule::NotPermitted);
+        for exposed in names {
+            let route = Route {
+                kind: Kind::Tool,
+                gateway: gateway.clone(),
+                exposed: exposed.into(),
+                own: own.into(),
+                param_headers: Arc::new([]),
+                repeatable: false,
+                index: None,
+            };
+            refused = self.decide(&route);
+            if refused.is_ok() {
+                break;
+            }
+        }
+        refused
+    }
+
+    fn decide(&self, route: &Route) -> Result<(), Rule> {
+        decide(&self.rules, route, self.key.as_ref(), self.session.as_deref())
+    }
+}
+
+fn decide(
+    rules: &Rules,
+    route: &Route,
+    key: Option<&ToolGlobs>,
+    session: Option<&SessionGrant>,
+) -> Result<(), Rule> {
+    if session.is_some_and(|session| !session.has(&route.gateway, &route.own)) {
+        return Err(Rule::NotInSession);
+    }
+    rules.tool(route, key)
 }
 
 /// Cuts a list into pages, bounded in entries and in bytes.

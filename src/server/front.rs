@@ -53,9 +53,10 @@ impl Front {
 
         // The panic guard around everything that could panic, inside the span, so that its own line has the id too.
         let is_mcp = routes::is_mcp(request.uri().path());
+        let speaks_mcp = is_mcp || routes::is_session(request.uri().path());
         let mut place = None;
         let steps = self.admit(request, is_mcp, &mut place);
-        let response = panic_guard::guarded(steps, is_mcp, &id, &self.metrics)
+        let response = panic_guard::guarded(steps, speaks_mcp, &id, &self.metrics)
             .instrument(span.clone())
             .await;
 
@@ -113,7 +114,7 @@ fn refused(problem: Problem) -> Response {
 }
 
 fn span(request: &Request, id: &RequestId) -> Span {
-    let path = request.uri().path();
+    let path = routes::shown(request.uri().path());
     let path = path.get(..LOGGED_PATH_BYTES_MAX).unwrap_or(path);
     let span = tracing::info_span!(
         "http",

@@ -15,15 +15,17 @@ use http::{HeaderValue, StatusCode};
 use tower::{Service, ServiceExt};
 
 use super::Probes;
-use super::authentication::Authenticated;
-use crate::identity::Identity;
+use super::authentication::{Authenticated, BySession};
+use crate::identity::{Identity, SessionTokens};
 use crate::telemetry::Metrics;
 use crate::web::Problem;
 
 /// The MCP endpoint.
-const MCP: &str = "/mcp";
+pub(super) const MCP: &str = "/mcp";
 /// What people configure when they are used to a slash at the end.
 const MCP_SLASH: &str = "/mcp/";
+/// The URL of one Composio session; behind it its token.
+const SESSION: &str = "/mcp/s/";
 /// REST.
 const API: &str = "/api";
 const METRICS: &str = "/metrics";
@@ -46,6 +48,8 @@ pub struct Mounts<M> {
     pub metrics: Arc<Metrics>,
     /// Who may reach `/mcp`, `/api` and, unless `open_metrics`, `/metrics`.
     pub identity: Arc<Identity>,
+    /// Who may reach the URLs of single sessions.
+    pub session_tokens: SessionTokens,
     /// `/metrics` needs no key: right where only this machine can ask.
     pub open_metrics: bool,
 }
@@ -59,6 +63,7 @@ where
     /// no router to be found.
     pub(super) fn split(self) -> (Mcp, Router) {
         let identity = self.identity;
+        let by_session = BySession::new(self.session_tokens, self.mcp.clone());
         let mcp = Authenticated::new(Arc::clone(&identity), self.mcp);
         let mcp: Mcp = Arc::new(move |request| mcp.clone().oneshot(request).boxed());
         let api = self
@@ -72,6 +77,7 @@ where
             Router::new().route_service(METRICS, Authenticated::new(Arc::clone(&identity), metrics))
         };
         let router = router
+            .route_service(&format!("{SESSION}{{token}}"), by_session)
             .nest_service(API, Authenticated::new(identity, api))
             .merge(self.open)
             .merge(self.probes.routes())
@@ -84,6 +90,16 @@ where
 /// Tells whether a path is the MCP endpoint's.
 pub(super) fn is_mcp(path: &str) -> bool {
     path == MCP || path == MCP_SLASH
+}
+
+/// Tells whether a path is the URL of one session.
+pub(super) fn is_session(path: &str) -> bool {
+    path.starts_with(SESSION)
+}
+
+/// Returns a path as it may be logged: without a session's token.
+pub(super) fn shown(path: &str) -> &str {
+    if is_session(path) { SESSION } else { path }
 }
 
 async fn metrics(State(metrics): State<Arc<Metrics>>) -> Response {

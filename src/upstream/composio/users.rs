@@ -25,9 +25,13 @@ pub(super) struct Whose {
 impl Whose {
     /// Says whose session a client's calls go through.
     pub(super) fn of(client: &Client) -> Self {
+        let made = client
+            .principal
+            .session()
+            .filter(|session| session.toolkits.is_some());
         Self {
             user: client.principal.user().clone(),
-            which: Which::Configured,
+            which: made.map_or(Which::Configured, |session| Which::Made(Arc::clone(&session.id))),
         }
     }
 

@@ -16,12 +16,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use toolgate::config;
-use toolgate::identity::{Identity, Principal};
+use toolgate::identity::{Identity, Principal, SessionTokens};
 use toolgate::ids::UserId;
 use toolgate::server::{
     Access, Bounds, Drained, Listener, MostlyWaits, Mounts, Probes, Problem, Readiness, Server, Shutdown,
     Timeouts, metrics_may_be_open, read_body,
 };
+use toolgate::store::Store;
 use toolgate::supervisor::Supervisor;
 use toolgate::telemetry::Metrics;
 
@@ -91,6 +92,7 @@ pub(super) async fn start(wanted: Wanted) -> Running {
         probes: Probes::new(shutdown.clone(), move || snapshot.lock().unwrap().clone()),
         metrics: Arc::clone(&metrics),
         identity: Arc::new(Identity::new(auth.as_ref()).unwrap()),
+        session_tokens: SessionTokens::new(Store::in_memory().await.unwrap()),
         open_metrics: metrics_may_be_open(&server, address),
     };
     let access = Arc::new(Access::new(&server, address).unwrap());
