@@ -9,7 +9,7 @@ OUT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN = $(OUT)/toolgate
 FAKED = $(filter fake,$(COMPOSIO))
 
-.PHONY: help run deps test lint conformance test-compose bench
+.PHONY: help run deps test lint conformance test-compose bench bench-peer bench-instructions
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,5 +38,11 @@ conformance: deps ## the official suite through the gateway, every revision and 
 test-compose: ## docker-compose.yml on a real engine
 	tests/compose/run.sh
 
-bench: ## figures against nginx and a bare proxy, into target/bench; QUICK=1 for a first look
+bench: ## figures against nginx and a bare proxy, into target/bench; QUICK=1 for a first look, KEEP=1 into docs/benchmarks.md
 	benches/run.sh
+
+bench-peer: ## the same with the mcp-proxy crate beside
+	PEER=1 benches/run.sh
+
+bench-instructions: ## instructions of one call of each kind against benches/instructions.json; UPDATE=1 writes it anew
+	benches/instructions.sh

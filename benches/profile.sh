@@ -36,7 +36,8 @@ exec 9>"$out/stdin"
 upstream=$(listening "$out/upstream")
 
 {
-    echo '[auth]'
+    echo "[server]"; echo "store = \"memory\""
+    echo "[auth]"
     echo 'keys = [{ user = "bench", key = "tg_bench_key_0123456789" }]'
     echo '[tools]'
     echo 'permitted = ["x_*", "*_echo", "*_blob", "*_progress", "*_tool_*", "*_sleep"]'

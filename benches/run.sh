@@ -3,7 +3,8 @@
 # not installed: nothing is installed and no service starts), and runs. Results stand in target/bench/.
 #   QUICK=1          a fifth of the time, for a first look
 #   ONLY=one,memory  some stages only (see benches/load/src/run.rs)
-#   PEER='command'   another MCP proxy beside; {url} and {port} are filled in
+#   PEER=1           the mcp-proxy crate beside, which is installed into target/bench/peer (what `make bench-peer` does)
+# The Markdown is of the form of docs/benchmarks.md, between its two marks: KEEP=1 puts it there.
 set -eu
 cd "$(dirname "$0")/.."
 out=target/bench
@@ -41,8 +42,21 @@ fi
 cargo build --locked --release --bin toolgate
 cargo build --locked --release --manifest-path benches/load/Cargo.toml --target-dir target/bench/build
 
+peer=
+if [ -n "${PEER:-}" ]; then
+    peer=$out/peer/bin/mcp-proxy
+    [ -x "$peer" ] || cargo install --locked --root "$out/peer" --version 0.6.0 mcp-proxy
+fi
+
 set -- --toolgate "${TOOLGATE:-target/release/toolgate}" --out "$out" --nginx "$nginx"
 [ -z "${QUICK:-}" ] || set -- "$@" --quick
 [ -z "${ONLY:-}" ] || set -- "$@" --only "$ONLY"
-[ -z "${PEER:-}" ] || set -- "$@" --peer "$PEER"
-exec "$out/build/release/toolgate-bench" run "$@"
+[ -z "$peer" ] || set -- "$@" --peer "$peer"
+"$out/build/release/toolgate-bench" run "$@"
+
+if [ -n "${KEEP:-}" ]; then
+    page=docs/benchmarks.md
+    { sed '/<!-- run -->/q' $page && cat "$out/results.md" && sed -n '/<!-- end of run -->/,$p' $page; } >"$out/page.md"
+    cp "$out/page.md" $page
+    echo "bench: $page has the run" >&2
+fi

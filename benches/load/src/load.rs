@@ -61,7 +61,7 @@ pub(crate) async fn measure(
     proxy: Option<&Process>,
     ours: &[&Process],
 ) -> Result<Sample, String> {
-    let bound = PATIENCE * 2 + window.warm + window.time;
+    let bound = PATIENCE * 3 + window.warm + window.time;
     let run = LocalSet::new();
     let work = run.run_until(measured(talk, window, proxy, ours));
     timeout(bound, work)
@@ -98,10 +98,12 @@ async fn measured(
     let before = Reading::now(proxy, ours, &shared);
     shared.counts.set(true);
     let deadline = Instant::now() + window.time;
-    // Looks in between, to be done early when every call was made or a client gave up.
-    while Instant::now() < deadline && shared.left.get() > 0 && !shared.over.get() {
+    // Looks in between, to be done early when every call was made or a client gave up, and late when hardly any was.
+    let enough = || shared.took_ns.borrow().len() >= window.clients;
+    let goes_on = |now: Instant| now < deadline || (now < deadline + PATIENCE && !enough());
+    while goes_on(Instant::now()) && shared.left.get() > 0 && !shared.over.get() {
         let rest = deadline.saturating_duration_since(Instant::now());
-        sleep(rest.min(Duration::from_millis(50))).await;
+        sleep(rest.clamp(Duration::from_millis(1), Duration::from_millis(50))).await;
     }
     let after = Reading::now(proxy, ours, &shared);
     shared.counts.set(false);

@@ -1,8 +1,9 @@
 //! `make bench`: mock upstream, bare proxy, load generator and runner, each a subcommand of this one program.
 //!
-//! `toolgate-bench run --toolgate PATH --out DIR [--nginx PATH] [--peer COMMAND] [--quick] [--only STAGE,…]`
+//! `toolgate-bench run --toolgate PATH --out DIR [--nginx PATH] [--peer PATH] [--quick] [--only STAGE,…]`
 //! `toolgate-bench upstream NAME legacy|modern TOOLS GATEWAYS`
 //! `toolgate-bench bare HOST:PORT`
+//! `toolgate-bench instructions --toolgate PATH --out DIR --file FILE [--update] [--runs N]`
 //! `toolgate-bench calls URL KEY OPERATION UPSTREAM legacy|modern CLIENTS CALLS`
 
 mod bare;
@@ -10,6 +11,7 @@ mod caller;
 mod calls;
 mod goals;
 mod http;
+mod instructions;
 mod load;
 mod memory;
 mod pieces;
@@ -28,9 +30,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use crate::instructions::Verdict;
 use crate::results::Results;
 use crate::run::{Effort, Run, STAGES};
 use crate::stage::Programs;
+
+/// `EX_UNAVAILABLE` of sysexits: what was asked for cannot be done here.
+const EXIT_CANNOT_TELL: u8 = 69;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,6 +64,14 @@ fn main() -> ExitCode {
         ["bare", to] => runtime.block_on(bare::run(to)),
         ["calls", words @ ..] => runtime.block_on(calls::run(words)),
         ["run", options @ ..] => Options::read(options).and_then(|options| runtime.block_on(bench(options))),
+        ["instructions", options @ ..] => {
+            match Options::read(options).and_then(|options| runtime.block_on(instructions(options))) {
+                Ok(Verdict::Within) => Ok(()),
+                Ok(Verdict::More) => return ExitCode::FAILURE,
+                Ok(Verdict::CannotTell) => return ExitCode::from(EXIT_CANNOT_TELL),
+                Err(error) => Err(error),
+            }
+        }
         _ => Err("see the head of benches/load/src/main.rs for how to call this".to_owned()),
     };
     match outcome {
@@ -73,10 +87,13 @@ fn main() -> ExitCode {
 struct Options {
     toolgate: PathBuf,
     nginx: Option<PathBuf>,
-    peer: Option<String>,
+    peer: Option<PathBuf>,
     out: PathBuf,
     quick: bool,
     only: Vec<String>,
+    file: PathBuf,
+    update: bool,
+    runs: usize,
 }
 
 impl Options {
@@ -84,47 +101,70 @@ impl Options {
         let mut options = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            if *word == "--quick" {
-                options.quick = true;
-                continue;
-            }
-            let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
             match *word {
-                "--toolgate" => options.toolgate = value.into(),
-                "--nginx" if value.is_empty() => {}
-                "--nginx" => options.nginx = Some(value.into()),
-                "--peer" => options.peer = Some((*value).to_owned()),
-                "--out" => options.out = value.into(),
-                "--only" => options.only = value.split(',').map(ToOwned::to_owned).collect(),
-                _ => return Err(format!("{word} is not known")),
+                "--quick" => options.quick = true,
+                "--update" => options.update = true,
+                _ => options.set(word, words.next())?,
             }
         }
         Ok(options)
     }
+
+    fn set(&mut self, word: &str, value: Option<&&str>) -> Result<(), String> {
+        let value = *value.ok_or_else(|| format!("{word} needs a value"))?;
+        match word {
+            "--toolgate" => self.toolgate = value.into(),
+            "--nginx" if value.is_empty() => {}
+            "--nginx" => self.nginx = Some(value.into()),
+            "--peer" => self.peer = Some(value.into()),
+            "--out" => self.out = value.into(),
+            "--file" => self.file = value.into(),
+            "--runs" => self.runs = value.parse().map_err(|_| format!("{value} is no number"))?,
+            "--only" => self.only = value.split(',').map(ToOwned::to_owned).collect(),
+            _ => return Err(format!("{word} is not known")),
+        }
+        Ok(())
+    }
+
+    fn programs(&self) -> Result<Programs, String> {
+        fs::create_dir_all(&self.out).map_err(|error| error.to_string())?;
+        let absolute =
+            |path: &PathBuf| fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()));
+        Ok(Programs {
+            own: std::env::current_exe().map_err(|error| error.to_string())?,
+            toolgate: absolute(&self.toolgate)?,
+            nginx: self.nginx.as_ref().map(absolute).transpose()?,
+            peer: self.peer.as_ref().map(absolute).transpose()?,
+            out: absolute(&self.out)?,
+            cores: cores(),
+            under: Vec::new(),
+        })
+    }
+}
+
+async fn instructions(options: Options) -> Result<Verdict, String> {
+    let mut programs = options.programs()?;
+    let settings = instructions::Settings {
+        file: options.file,
+        update: options.update,
+        runs: options.runs,
+    };
+    instructions::run(&mut programs, &settings).await
 }
 
 async fn bench(options: Options) -> Result<(), String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     if cores < 2 {
         return Err(
             "two cores are needed: one for the proxy, one for its upstream and its clients".to_owned(),
         );
     }
-    fs::create_dir_all(&options.out).map_err(|error| error.to_string())?;
-    let absolute =
-        |path: PathBuf| fs::canonicalize(&path).map_err(|error| format!("{}: {error}", path.display()));
-    let programs = Programs {
-        own: std::env::current_exe().map_err(|error| error.to_string())?,
-        toolgate: absolute(options.toolgate)?,
-        nginx: options.nginx.map(absolute).transpose()?,
-        peer: options.peer,
-        out: absolute(options.out)?,
-    };
+    let programs = options.programs()?;
     let about = about(&programs, cores);
     // The load generator keeps to the upstreams' core; whatever it starts says where it goes itself.
     let pid = std::process::id().to_string();
     let pinned = Command::new("taskset")
-        .args(["-pc", &stage::LOAD_CORE.to_string(), &pid])
+        .args(["-pc", stage::LOAD_CORE, &pid])
         .output();
     if !pinned.is_ok_and(|output| output.status.success()) {
         return Err("taskset cannot pin this process to a core".to_owned());
@@ -168,6 +208,10 @@ async fn bench(options: Options) -> Result<(), String> {
     Ok(())
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Says what was measured where.
 fn about(programs: &Programs, cores: usize) -> BTreeMap<String, String> {
     let said = |program: &str, words: &[&str]| {
@@ -188,6 +232,10 @@ fn about(programs: &Programs, cores: usize) -> BTreeMap<String, String> {
         .nginx
         .as_ref()
         .and_then(|nginx| said(&nginx.display().to_string(), &["-v"]));
+    let peer = programs
+        .peer
+        .as_ref()
+        .and_then(|peer| said(&peer.display().to_string(), &["--version"]));
     [
         ("date", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
         (
@@ -200,7 +248,7 @@ fn about(programs: &Programs, cores: usize) -> BTreeMap<String, String> {
         ),
         ("kernel", said("uname", &["-sr"])),
         ("nginx", nginx),
-        ("peer", programs.peer.clone()),
+        ("peer", peer),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))

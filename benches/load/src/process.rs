@@ -26,17 +26,17 @@ pub(crate) struct Memory {
 }
 
 impl Process {
-    /// Starts a program on one core; its standard error goes into a file.
+    /// Starts a program on the cores of a list; its standard error goes into a file.
     pub(crate) fn start(
         name: &str,
-        core: usize,
+        cores: &str,
         program: &Path,
         arguments: &[String],
         log: &Path,
     ) -> Result<Self, String> {
         let log = fs::File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
         let child = Command::new("taskset")
-            .args(["-c", &core.to_string()])
+            .args(["-c", cores])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -50,6 +50,10 @@ impl Process {
             name: name.to_owned(),
             pids,
         })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until it says `listening on …` and returns what follows.
@@ -68,8 +72,22 @@ impl Process {
             .map_err(|_| format!("{} does not listen", self.name))
     }
 
-    /// Looks for its children, whose time and memory count as its own from then on.
-    pub(crate) fn find_children(&mut self) {
+    /// Waits until it has a child; the children's time and memory count as its own from then on.
+    pub(crate) fn await_children(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            self.find_children();
+            if self.pids.len() > 1 {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} starts no worker", self.name));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn find_children(&mut self) {
         let own = self.child.id();
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

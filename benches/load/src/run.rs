@@ -59,8 +59,8 @@ struct Plan<'a> {
 type Stage = &'static str;
 
 /// Every stage, in order. `--only` picks by name.
-pub(crate) const STAGES: [Stage; 8] = [
-    "one", "modern", "five", "routing", "eras", "slow", "gateways", "memory",
+pub(crate) const STAGES: [Stage; 9] = [
+    "one", "modern", "five", "routing", "eras", "slow", "gateways", "cores", "memory",
 ];
 
 impl Run<'_> {
@@ -74,6 +74,7 @@ impl Run<'_> {
             "eras" => self.eras().await,
             "slow" => self.slow().await,
             "gateways" => self.gateways().await,
+            "cores" => self.cores().await,
             _ => memory::stage(self).await,
         }
     }
@@ -286,6 +287,32 @@ impl Run<'_> {
             self.compare(&[&toolgate], &plan).await?;
         }
         Ok(())
+    }
+
+    /// One core and two. The upstream and the clients need a core each beside, else they are what is measured.
+    async fn cores(&mut self) -> Result<(), String> {
+        if self.programs.cores < 4 {
+            let why = format!(
+                "one core against two: needs four, here are {}",
+                self.programs.cores
+            );
+            self.results.missing.push(why);
+            return Ok(());
+        }
+        let upstreams = self.programs.upstreams_on("2", "c", Era::Legacy, (4, 1))?;
+        let one = self.programs.toolgate(&[&upstreams]).await?;
+        let two = self.programs.toolgate_on("0,3", &[&upstreams]).await?;
+        let behind = [&upstreams];
+        let plan = |operation: &str| Plan {
+            operation: operation.to_owned(),
+            work: Operation::Echo,
+            speaks: Speaks::Legacy,
+            upstreams: &behind,
+            clients: 64,
+            repetitions: 5,
+        };
+        let plans = [plan("echo on one core"), plan("echo on two cores")];
+        self.take_turns(&[(&one, &plans[0]), (&two, &plans[1])]).await
     }
 
     /// Starts every proxy before an upstream.

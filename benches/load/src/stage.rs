@@ -16,11 +16,11 @@ use crate::template::{self, Door, Template};
 use crate::upstream::Era;
 
 /// Where everything runs.
-pub(crate) const PROXY_CORE: usize = 0;
-pub(crate) const LOAD_CORE: usize = 1;
+pub(crate) const PROXY_CORE: &str = "0";
+pub(crate) const LOAD_CORE: &str = "1";
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_mins(2);
 /// The key of the one user; proxies that know none pass it on.
 const KEY: &str = "tg_bench_0123456789abcdefghijklmnopqrstuvwxyzABCDEF";
 
@@ -30,10 +30,14 @@ pub(crate) struct Programs {
     pub(crate) own: PathBuf,
     pub(crate) toolgate: PathBuf,
     pub(crate) nginx: Option<PathBuf>,
-    /// Another MCP proxy to be measured beside: its command, in which `{url}` and `{port}` are filled in.
-    pub(crate) peer: Option<String>,
+    /// Another MCP proxy to be measured beside: the program of the `mcp-proxy` crate.
+    pub(crate) peer: Option<PathBuf>,
     /// Configurations and logs go here.
     pub(crate) out: PathBuf,
+    /// How many cores there are.
+    pub(crate) cores: usize,
+    /// What Toolgate runs under, and its arguments; empty: nothing.
+    pub(crate) under: Vec<String>,
 }
 
 /// Mock upstreams: one process that stands for several gateways.
@@ -71,9 +75,19 @@ impl Programs {
         tools: usize,
         gateways: usize,
     ) -> Result<Upstreams, String> {
+        self.upstreams_on(LOAD_CORE, name, era, (tools, gateways))
+    }
+
+    pub(crate) fn upstreams_on(
+        &self,
+        core: &str,
+        name: &str,
+        era: Era,
+        (tools, gateways): (usize, usize),
+    ) -> Result<Upstreams, String> {
         let era = if era == Era::Modern { "modern" } else { "legacy" };
         let words = ["upstream", name, era, &tools.to_string(), &gateways.to_string()];
-        let mut process = self.start(&format!("upstream-{name}"), LOAD_CORE, &self.own, &words)?;
+        let mut process = self.start(&format!("upstream-{name}"), core, &self.own, &words)?;
         let address = process.listening()?.parse().map_err(|_| "bad address")?;
         let names = (0..gateways).map(|index| format!("{name}{index}")).collect();
         Ok(Upstreams {
@@ -114,7 +128,8 @@ impl Programs {
         let words = ["-p", dir.as_str(), "-c", conf.as_str(), "-e", "stderr"];
         let mut process = self.start("nginx", PROXY_CORE, nginx, &words)?;
         await_port(&mut process, address)?;
-        process.find_children();
+        // It listens before its worker is there.
+        process.await_children()?;
         Ok(Some(Target {
             name: "nginx",
             process: Some(process),
@@ -123,8 +138,12 @@ impl Programs {
         }))
     }
 
-    /// Starts Toolgate with keys, fifty permitted patterns and metrics; waits until it offers every tool.
+    /// Starts Toolgate with keys, fifty permitted patterns, metrics and the record of calls; waits until it offers every tool.
     pub(crate) async fn toolgate(&self, to: &[&Upstreams]) -> Result<Target, String> {
+        self.toolgate_on(PROXY_CORE, to).await
+    }
+
+    pub(crate) async fn toolgate_on(&self, cores: &str, to: &[&Upstreams]) -> Result<Target, String> {
         let mut text = TOOLGATE_CONF.replace("{key}", KEY);
         let mut patterns: Vec<String> = (0..45).map(|index| format!("\"other_{index:02}_*\"")).collect();
         patterns.extend(
@@ -143,14 +162,20 @@ impl Programs {
             }
         }
         // A file of its own: Toolgate takes up changes of its configuration.
-        let conf = self.out.join(format!(
-            "toolgate-{}.toml",
-            STARTED.fetch_add(1, Ordering::Relaxed)
-        ));
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let conf = self.out.join(format!("toolgate-{number}.toml"));
+        text = text.replace("{store}", &self.store(number)?);
+        if !self.under.is_empty() {
+            // Records are written together every so often: how many at once, and so what each costs, is a matter of time.
+            text.push_str("\n[executions]\nenabled = false\n");
+        }
         fs::write(&conf, text).map_err(|error| error.to_string())?;
         let conf = conf.display().to_string();
-        let words = ["serve", "--config", &conf, "--listen", "127.0.0.1:0"];
-        let mut process = self.start("toolgate", PROXY_CORE, &self.toolgate, &words)?;
+        let program = self.toolgate.display().to_string();
+        let mut words: Vec<&str> = self.under.iter().map(String::as_str).collect();
+        words.extend([&program, "serve", "--config", &conf, "--listen", "127.0.0.1:0"]);
+        let (first, words) = words.split_first().ok_or("no program")?;
+        let mut process = self.start("toolgate", cores, Path::new(first), words)?;
         let url = process.listening()?;
         let address = url.trim_start_matches("http://").trim_end_matches("/mcp");
         let address = address.parse().map_err(|_| format!("bad address {url}"))?;
@@ -165,34 +190,56 @@ impl Programs {
         Ok(target)
     }
 
-    /// Starts the other MCP proxy, if one was given.
+    /// Returns a fresh store for a Toolgate: a file, as people have it. Whoever counts instructions has it in memory,
+    /// where less depends on the moment.
+    fn store(&self, number: usize) -> Result<String, String> {
+        if !self.under.is_empty() {
+            return Ok("memory".to_owned());
+        }
+        let dir = self.out.join(format!("store-{number}"));
+        if dir.exists() {
+            fs::remove_dir_all(&dir).map_err(|error| error.to_string())?;
+        }
+        Ok(format!("sqlite://{}/toolgate.db", dir.display()))
+    }
+
+    /// Starts the other MCP proxy, if one was given, with the same key. It puts its backend's name before each tool's
+    /// own; aliases take it off first, so that clients call the same names everywhere.
     pub(crate) fn peer(&self, to: &Upstreams) -> Result<Option<Target>, String> {
-        let Some(command) = &self.peer else {
+        let (Some(peer), Some(name)) = (&self.peer, to.names.first()) else {
             return Ok(None);
         };
         let address = free_address()?;
-        let words: Vec<String> = command
-            .split_whitespace()
-            .map(|word| {
-                word.replace("{url}", &format!("http://{}/mcp", to.address))
-                    .replace("{port}", &address.port().to_string())
-            })
-            .collect();
-        let (program, words) = words.split_first().ok_or("the peer's command is empty")?;
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mut process = self.start("peer", PROXY_CORE, Path::new(program), &words)?;
+        let alias = |tool: &str| format!("{{ from = \"{name}_{tool}\", to = \"{tool}\" }}");
+        let aliases = ["echo", "blob", "progress", "sleep"].map(alias).join(", ");
+        let text = PEER_CONF
+            .replace("{port}", &address.port().to_string())
+            .replace("{key}", KEY)
+            .replace("{name}", name)
+            .replace("{url}", &format!("http://{}/0/mcp", to.address))
+            .replace("{aliases}", &aliases);
+        let conf = self.out.join("peer.toml");
+        fs::write(&conf, text).map_err(|error| error.to_string())?;
+        let conf = conf.display().to_string();
+        let mut process = self.start("peer", PROXY_CORE, peer, &["--config", &conf])?;
         await_port(&mut process, address)?;
         Ok(Some(Target {
             name: "peer",
             process: Some(process),
             address,
-            path: "/mcp",
+            path: "/",
         }))
     }
 
-    fn start(&self, name: &str, core: usize, program: &Path, words: &[&str]) -> Result<Process, String> {
+    fn start(&self, name: &str, cores: &str, program: &Path, words: &[&str]) -> Result<Process, String> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        Process::start(name, core, program, &words, &self.out.join(format!("{name}.log")))
+        Process::start(
+            name,
+            cores,
+            program,
+            &words,
+            &self.out.join(format!("{name}.log")),
+        )
     }
 }
 
@@ -239,6 +286,9 @@ http {
 ";
 
 const TOOLGATE_CONF: &str = "\
+[server]
+store = \"{store}\"
+
 [auth]
 keys = [{ user = \"bench\", key = \"{key}\" }]
 
@@ -251,6 +301,26 @@ in_flight_per_user_max = 8192
 sessions_per_user_max = 100000
 sessions_max = 100000
 page_items_max = 10000
+";
+
+const PEER_CONF: &str = "\
+[proxy]
+name = \"peer\"
+separator = \"_\"
+
+[proxy.listen]
+host = \"127.0.0.1\"
+port = {port}
+
+[auth]
+type = \"bearer\"
+tokens = [\"{key}\"]
+
+[[backends]]
+name = \"{name}\"
+transport = \"http\"
+url = \"{url}\"
+aliases = [{aliases}]
 ";
 
 /// Takes a free port. Somebody else could take it in between; then the start fails, loudly.
