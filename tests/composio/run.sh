@@ -8,6 +8,7 @@ dir=${COMPOSIO_FAKE_DIR:-data/composio-fake}
 mkdir -p "$dir"
 key=ak_fake_of_composio
 
+: >"$dir/fake.out" # also what an earlier run said there
 "$fake" --listen "${COMPOSIO_FAKE_LISTEN:-127.0.0.1:8089}" --key "$key" --state "$dir/world.json" >"$dir/fake.out" &
 fake_pid=$!
 trap 'kill "$fake_pid" 2>/dev/null || true' EXIT
@@ -25,6 +26,8 @@ composio is a fake at $url: no key is needed, nothing leaves this machine. In an
   $1 tools
   $1 call COMPOSIO_MANAGE_CONNECTIONS 'toolkits=["github"]'
       its answer holds a redirect_url: open it in a browser and press Allow
+  curl -X POST -H 'content-type: application/json' -d '{}' http://127.0.0.1:8080/api/integrations/gmail/connect
+      the same by REST: an authUrl; /api/integrations shows every app's status
   $1 call COMPOSIO_MULTI_EXECUTE_TOOL sync_response_to_workbench=false \\
       'tools=[{"tool_slug":"GITHUB_GET_THE_AUTHENTICATED_USER","arguments":{}}]'
   curl -H 'x-fake-control: control-of-the-fake' $url/_fake/ledger      what the fake was asked to do
