@@ -12,7 +12,7 @@ use memchr::memmem;
 use crate::caller;
 use crate::http::Connection;
 use crate::process::Process;
-use crate::template::{self, Door, Template};
+use crate::template::{self, Door};
 use crate::upstream::Era;
 
 /// Where everything runs.
@@ -345,11 +345,8 @@ async fn await_tools(target: &Target, tools: usize) -> Result<(), String> {
     let door = target.door();
     let mut connection = Connection::open(target.address).await?;
     let session = caller::initialize(&mut connection, &door).await?;
-    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-    let mut request = Template::new(&template::legacy(&door, Some(&session), body));
     loop {
-        let answer = connection.exchange(request.numbered(0)).await?;
-        let found = memmem::find_iter(answer.body, br#"{"name":""#).count();
+        let found = listed(&mut connection, &door, &session).await?;
         if found == tools {
             return Ok(());
         }
@@ -357,5 +354,24 @@ async fn await_tools(target: &Target, tools: usize) -> Result<(), String> {
             return Err(format!("toolgate offers {found} of {tools} tools; see its log"));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Counts the tools of every page.
+async fn listed(connection: &mut Connection, door: &Door, session: &str) -> Result<usize, String> {
+    let (mut found, mut params) = (0, String::new());
+    loop {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list"{params}}}"#);
+        let request = template::legacy(door, Some(session), &body);
+        let answer = connection.exchange(request.as_bytes()).await?;
+        found += memmem::find_iter(answer.body, br#"{"name":""#).count();
+        let key = br#""nextCursor":""#;
+        let Some(at) = memmem::rfind(answer.body, key) else {
+            return Ok(found);
+        };
+        let rest = &answer.body[at + key.len()..];
+        let end = memchr::memchr(b'"', rest).ok_or("a cursor without an end")?;
+        let cursor = String::from_utf8_lossy(&rest[..end]);
+        params = format!(r#","params":{{"cursor":"{cursor}"}}"#);
     }
 }
