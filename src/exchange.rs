@@ -2,6 +2,7 @@
 //! `upstream` carries it out on its own transport and in its own era. Between the two nobody knows an era, so that
 //! N client eras and M kinds of upstream cost N + M pieces of code.
 
+mod flow;
 mod outbox;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub use self::flow::Flow;
 pub use self::outbox::{Inbox, Outbox};
 use crate::identity::Principal;
 use crate::ids::{GatewayId, RequestId, SessionId};
@@ -102,6 +104,8 @@ pub struct Call {
     pub cancel: CancellationToken,
     /// Where events go while the call runs.
     pub events: Events,
+    /// Whether the caller takes a large answer as it comes ([`Event::Answer`]).
+    pub streams: bool,
     /// W3C `traceparent` for the upstream, when tracing is on.
     pub traceparent: Option<String>,
     /// The id of the HTTP request, as the log and the record of calls name it.
@@ -120,6 +124,7 @@ impl Call {
             task: self.task.clone(),
             cancel: self.cancel.clone(),
             events: self.events.clone(),
+            streams: self.streams,
             traceparent: self.traceparent.clone(),
             request_id: self.request_id.clone(),
         }
@@ -144,6 +149,8 @@ pub struct Events {
 pub trait Watch: std::fmt::Debug + Send + Sync {
     /// Returns the event as the client gets it.
     fn see(&self, event: Event) -> Event;
+    /// The call has come on without an event.
+    fn alive(&self);
 }
 
 impl From<mpsc::Sender<Event>> for Events {
@@ -170,6 +177,13 @@ impl Events {
         match self.offer(event)? {
             None => Ok(()),
             Some(waiting) => self.push(waiting).await,
+        }
+    }
+
+    /// Says that the call has come on, as progress does.
+    pub fn alive(&self) {
+        if let Some(watch) = &self.watch {
+            watch.alive();
         }
     }
 
@@ -214,6 +228,8 @@ pub enum Event {
     Notification(Notification),
     /// The upstream asks the client.
     Question(Question),
+    /// The answer begins; only for who said that they take it so. No other event follows.
+    Answer(Flow),
 }
 
 /// An upstream's request in the middle of a call: elicitation, sampling, roots.

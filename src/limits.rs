@@ -121,6 +121,10 @@ pub const QUESTION_ROUNDS_MAX: usize = 16;
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Messages waiting for a slow reader of a stream. The call's upstream waits while the queue is full.
 pub const STREAM_QUEUE_EVENTS_MAX: usize = 64;
+/// A JSON answer of more bytes goes on to its client as it comes, where it can: less is soon read and written at once.
+pub const LARGE_ANSWER_BYTES: usize = 64 * 1024;
+/// Pieces of such an answer between the upstream's connection and the client's.
+pub const FLOW_PIECES_MAX: usize = 2;
 /// Bytes of one stream that wait for its reader, or that it may ask for again.
 pub const STREAM_BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// A stream that has ended can be asked for again this long.

@@ -8,6 +8,7 @@ pub mod message;
 pub mod meta;
 pub mod method;
 pub mod param_headers;
+pub mod passing;
 pub mod splice;
 pub mod sse;
 pub mod version;

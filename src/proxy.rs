@@ -92,12 +92,13 @@ impl Proxy {
         }
     }
 
-    async fn call_tool(&self, call: Box<Call>) -> Result<Answer, ProxyError> {
+    async fn call_tool(&self, mut call: Box<Call>) -> Result<Answer, ProxyError> {
         let name = name_of(&call.request, "name")?;
         let permit = self
             .admit(&call.client, Kind::Tool, &name)
             .ok_or(ProxyError::UnknownTool(name))?;
         self.admit_parts(permit.route(), &call)?;
+        call.streams &= !self.recorder.keeps_results();
         let recording = self.recorder.begin(&call, permit.route()).await?;
         let outcome = self.forward(permit, call).await;
         recording.end(&outcome);
@@ -238,8 +239,9 @@ impl Proxy {
         }
     }
 
-    async fn forward(&self, permit: Permit, call: Box<Call>) -> Result<Answer, ProxyError> {
+    async fn forward(&self, permit: Permit, mut call: Box<Call>) -> Result<Answer, ProxyError> {
         let route = permit.route().clone();
+        call.streams &= !answer_uris::maps(self.view(&call.client.principal).snapshot(), &route);
         let gateway = self.gateway(&route)?;
         let (method, principal) = (call.request.method, call.client.principal.clone());
         // Only a modern upstream can find our headers out of date, and has then not looked at the call.

@@ -145,6 +145,7 @@ pub(super) async fn call(
         task: None,
         cancel,
         events: events.into(),
+        streams: false,
         traceparent: telemetry::outgoing(&Span::current(), None).map(|context| context.to_string()),
         request_id: caller.request_id.clone(),
     }));

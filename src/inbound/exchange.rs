@@ -16,11 +16,11 @@ use super::fault::Fault;
 use super::operation::Operation;
 use super::session::InFlight;
 use super::{Endpoint, Sent};
-use crate::exchange::{Answer, Call, CallError, Client, Event, Task};
+use crate::exchange::{Answer, Call, CallError, Client, Event, Flow, Task};
 use crate::ids::UserId;
 use crate::limits::STREAM_QUEUE_EVENTS_MAX;
 use crate::protocol::json::Raw;
-use crate::protocol::message::{Notification, Request};
+use crate::protocol::message::{Message, Notification, Request};
 use crate::protocol::meta::LogLevel;
 use crate::proxy::{Place, ProxyError};
 use crate::supervisor::{Hosted, Lost};
@@ -82,6 +82,7 @@ impl Endpoint {
             task: context.task,
             cancel: context.cancel,
             events: events_out.into(),
+            streams: true,
         });
         let proxy = self.parts.proxy.clone();
         let in_flight = context.in_flight;
@@ -171,9 +172,28 @@ impl Running {
 /// Collects what a running call says where only its answer can be told (batches).
 pub(super) async fn answer_alone(mut running: Running) -> Result<Answer, ProxyError> {
     loop {
-        if let Step::Answer(answer) = running.step().await {
-            return answer;
+        match running.step().await {
+            Step::Event(Event::Answer(flow)) => return answer_whole(running, flow).await,
+            Step::Event(_) => {}
+            Step::Answer(answer) => return answer,
         }
+    }
+}
+
+/// Collects an answer that flows.
+async fn answer_whole(mut running: Running, flow: Flow) -> Result<Answer, ProxyError> {
+    let hearing = async {
+        loop {
+            if let Step::Answer(answer) = running.step().await {
+                return answer;
+            }
+        }
+    };
+    let (text, answer) = tokio::join!(flow.whole(), hearing);
+    let answer = answer?;
+    match text.map(Message::parse) {
+        Some(Ok(Message::Response(response))) => Ok(Answer { response, ..answer }),
+        _ => Err(ProxyError::Lost),
     }
 }
 

@@ -375,6 +375,7 @@ pub(super) fn answer_text(
                 message::error_response(Some(&asked.request.id), &error),
             ))
         }
+        Ok(answer) if answer.response.passed.is_some() => None,
         Ok(answer) => Some(render::answer(&asked.request, &answer, Spoken::Legacy, &[])),
         Err(ProxyError::Call(CallError::Cancelled)) => None,
         Err(error) => {

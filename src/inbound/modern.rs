@@ -361,6 +361,9 @@ impl Voice for ModernVoice {
             Ok(answer) => answer,
             Err(error) => return Some(self.failed(Fault::of(&error, Spoken::Modern))),
         };
+        if answer.response.passed.is_some() {
+            return None;
+        }
         match &answer.response.outcome {
             Outcome::Error(error) if error.code == URL_ELICITATION_REQUIRED => {
                 return Some(match self.visit(error) {

@@ -99,6 +99,8 @@ impl Parked {
             match event {
                 Event::Question(question) => questions.push(question),
                 Event::Notification(notification) => unsaid.push(notification),
+                // Only what an upstream of the client's own era says passes, and that is never parked.
+                Event::Answer(_) => {}
             }
         }
         let asking = questions.iter().map(|question| question.request.raw.len());

@@ -1,9 +1,10 @@
 //! HTTP responses of the endpoint: JSON, event streams, and those without a body.
 
+use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::protocol::error::RpcError;
@@ -36,6 +37,18 @@ pub(super) fn json(status: StatusCode, text: Bytes) -> Response<Body> {
 /// A JSON-RPC error.
 pub(super) fn error(status: StatusCode, id: Option<&RpcId>, error: &RpcError) -> Response<Body> {
     json(status, message::error_response(id, error))
+}
+
+/// One JSON-RPC message of so many bytes, as it comes.
+pub(super) fn flowing<E: Into<BoxError>>(
+    length: u64,
+    pieces: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+) -> Response<Body> {
+    let mut response = Response::new(Body::from_stream(pieces));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
 }
 
 /// A stream of events.

@@ -14,7 +14,7 @@ use super::exchange::{Running, Step};
 use super::replay::Log;
 use super::session::{OpenStream, Session};
 use super::{Endpoint, Text, reply};
-use crate::exchange::{Answer, Event, Question};
+use crate::exchange::{Answer, Event, Flow, Question};
 use crate::limits::{KEEP_ALIVE_INTERVAL, STREAM_BUFFER_BYTES_MAX};
 use crate::protocol::message::Notification;
 use crate::protocol::sse;
@@ -88,11 +88,10 @@ pub(super) async fn respond(
     let end = loop {
         match writer.next(&mut texts).await {
             Said::End(end) if texts.is_empty() => break end,
+            Said::Flow(flow) if texts.is_empty() => return flowing(writer, flow),
             Said::Nothing => {}
             said => {
-                if let Said::End(Some((_, text))) = said {
-                    texts.push(text);
-                }
+                writer.finish(said, &mut texts).await;
                 writer.held.counted = Some(endpoint.parts.metrics.stream_opened());
                 // A reader that is slow must not hold up the call itself, its deadline and its cancellation.
                 if let Some(running) = &mut writer.running {
@@ -125,9 +124,8 @@ fn resumable<V: Voice>(
     endpoint.parts.supervisor.spawn("stream", async move {
         log.write(&mut texts).await;
         while writer.running.is_some() {
-            if let Said::End(Some((_, text))) = writer.next(&mut texts).await {
-                texts.push(text);
-            }
+            let said = writer.next(&mut texts).await;
+            writer.finish(said, &mut texts).await;
             log.write(&mut texts).await;
         }
         log.end();
@@ -138,15 +136,39 @@ fn resumable<V: Voice>(
     }
 }
 
+/// Passes an answer on as it comes. One that breaks off breaks the response off: its length was said. What else is said
+/// meanwhile has no place in it.
+fn flowing<V: Voice>(writer: Writer<V>, flow: Flow) -> Response<Body> {
+    let length = flow.length();
+    let pieces = stream::unfold(
+        (writer, flow, length),
+        |(mut writer, mut flow, left)| async move {
+            let (mut aside, mut error) = (Vec::new(), None);
+            let piece = writer.piece(&mut flow, &mut aside, &mut error).await;
+            let Some(piece) = piece else {
+                return (left > 0).then(|| (Err(BrokeOff), (writer, flow, 0)));
+            };
+            let left = left.saturating_sub(piece.len() as u64);
+            // The connection asks for no more than was announced, so the call is heard out before its last piece leaves.
+            if left == 0
+                && (writer.piece(&mut flow, &mut aside, &mut error).await.is_some() || error.is_some())
+            {
+                return Some((Err(BrokeOff), (writer, flow, 0)));
+            }
+            Some((Ok(piece), (writer, flow, left)))
+        },
+    );
+    reply::flowing(length, pieces)
+}
+
 /// Writes what a running call says until its end.
 fn chunks<V: Voice>(writer: Writer<V>, first: &[Text]) -> impl Stream<Item = Bytes> + use<V> {
     stream::unfold((writer, framed(first)), |(mut writer, mut out)| async move {
         while out.is_empty() && writer.running.is_some() {
             let mut texts = Vec::new();
             match writer.next(&mut texts).await {
-                Said::End(Some((_, text))) => texts.push(text),
                 Said::Quiet => out.extend_from_slice(sse::KEEP_ALIVE),
-                _ => {}
+                said => writer.finish(said, &mut texts).await,
             }
             out.unsplit(framed(&texts));
         }
@@ -176,9 +198,16 @@ enum Said {
     Something,
     /// Nothing came for [`KEEP_ALIVE_INTERVAL`].
     Quiet,
+    /// The answer begins; it is the last text of this response.
+    Flow(Flow),
     /// The last text of this response, not among the others.
     End(Option<(StatusCode, Text)>),
 }
+
+/// An answer that was passed on did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+struct BrokeOff;
 
 impl<V: Voice> Writer<V> {
     /// Takes what comes next and everything that is ready behind it.
@@ -204,9 +233,51 @@ impl<V: Voice> Writer<V> {
         }
     }
 
+    /// Puts the last text of a stream behind the others. An answer that flows becomes one text; when it broke off the
+    /// error that followed is told instead.
+    async fn finish(&mut self, said: Said, texts: &mut Vec<Text>) {
+        let mut flow = match said {
+            Said::End(Some((_, text))) => return texts.push(text),
+            Said::Flow(flow) => flow,
+            _ => return,
+        };
+        let (mut whole, mut error) = (BytesMut::new(), None);
+        while let Some(piece) = self.piece(&mut flow, texts, &mut error).await {
+            whole.extend_from_slice(&piece);
+        }
+        let whole = (whole.len() as u64 == flow.length()).then(|| whole.freeze());
+        texts.extend(error.or(whole));
+    }
+
+    /// Waits for the next piece of an answer while the call is heard out; `None` when both are at their end.
+    async fn piece(
+        &mut self,
+        flow: &mut Flow,
+        texts: &mut Vec<Text>,
+        error: &mut Option<Text>,
+    ) -> Option<Bytes> {
+        let mut flows = true;
+        while flows || self.running.is_some() {
+            tokio::select! {
+                biased;
+                piece = flow.next(), if flows => match piece {
+                    Some(piece) => return Some(piece),
+                    None => flows = false,
+                },
+                said = self.next(texts), if self.running.is_some() => {
+                    if let Said::End(Some((_, text))) = said {
+                        *error = Some(text);
+                    }
+                }
+            }
+        }
+        None
+    }
+
     fn take(&mut self, step: Step, texts: &mut Vec<Text>) -> Said {
         let text = match step {
             Step::Event(Event::Notification(notification)) => self.voice.notification(notification),
+            Step::Event(Event::Answer(flow)) => return Said::Flow(flow),
             Step::Event(Event::Question(question)) => {
                 let Some(running) = self.running.take() else {
                     return Said::End(None);

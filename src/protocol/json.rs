@@ -265,7 +265,7 @@ impl Object {
     }
 }
 
-fn unescaped<'a>(src: &'a [u8], key: &Range<usize>) -> Cow<'a, str> {
+pub(super) fn unescaped<'a>(src: &'a [u8], key: &Range<usize>) -> Cow<'a, str> {
     let inner = src.get(key.clone()).unwrap_or_default();
     if inner.contains(&b'\\') {
         let quoted = src

@@ -148,6 +148,8 @@ pub struct Response {
     pub outcome: Outcome,
     /// The members of the envelope.
     pub envelope: Object,
+    /// How many bytes of it went on to the client while it came; what is here only tells how it ended then.
+    pub passed: Option<u64>,
 }
 
 /// The `result` or `error` of a response.
@@ -311,6 +313,7 @@ impl Parts {
             id,
             outcome,
             envelope,
+            passed: None,
         }))
     }
 }

@@ -11,10 +11,15 @@ use crate::protocol::message::{Message, Outcome};
 use crate::protocol::method::Method;
 use crate::protocol::splice::Splice;
 
+/// Tells whether an answer may have to be changed.
+pub(super) fn maps(snapshot: &Snapshot, route: &Route) -> bool {
+    let mapped_here = route.kind == Kind::Resource && route.own != route.exposed;
+    mapped_here || snapshot.maps_uris(&route.gateway)
+}
+
 /// Returns the answer with the URIs that clients know.
 pub(super) fn exposed(snapshot: &Snapshot, route: &Route, method: Method, answer: Answer) -> Answer {
-    let mapped_here = route.kind == Kind::Resource && route.own != route.exposed;
-    if !mapped_here && !snapshot.maps_uris(&route.gateway) {
+    if !maps(snapshot, route) {
         return answer;
     }
     let Outcome::Result(result) = &answer.response.outcome else {

@@ -87,6 +87,11 @@ impl Recorder {
         Ok(Self(Some(shared)))
     }
 
+    /// Tells whether a record holds the result itself.
+    pub(super) fn keeps_results(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.config.results)
+    }
+
     /// Takes note of a call that is about to be sent to a tool.
     ///
     /// # Errors

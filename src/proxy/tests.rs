@@ -77,6 +77,7 @@ fn read(uri: &str, state: Option<Raw>) -> Call {
         task: None,
         cancel: CancellationToken::new(),
         events: mpsc::channel(4).0.into(),
+        streams: false,
         traceparent: None,
         request_id: None,
     }

@@ -309,7 +309,9 @@ fn text_of(fault: &Fault) -> Option<String> {
 }
 
 impl Transport for ComposioTransport {
-    fn call<'a>(&'a self, route: &'a Route, call: Call) -> BoxFuture<'a, Result<Answer, CallError>> {
+    fn call<'a>(&'a self, route: &'a Route, mut call: Call) -> BoxFuture<'a, Result<Answer, CallError>> {
+        // What it says is read, and links are added, before a client sees it.
+        call.streams = false;
         async move { self.carry(route, &call).await }.boxed()
     }
 

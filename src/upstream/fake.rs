@@ -182,6 +182,7 @@ pub(crate) fn tool_call() -> (Call, mpsc::Receiver<Event>) {
         task: None,
         cancel: CancellationToken::new(),
         events: events.into(),
+        streams: false,
         traceparent: None,
         request_id: None,
     };

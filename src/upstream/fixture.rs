@@ -56,6 +56,7 @@ pub(super) fn call_of(client: Client, queue: usize) -> (Call, mpsc::Receiver<Eve
         task: None,
         cancel: CancellationToken::new(),
         events: events.into(),
+        streams: false,
         traceparent: None,
         request_id: None,
     };

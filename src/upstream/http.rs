@@ -6,6 +6,7 @@ mod client;
 pub(super) mod fault;
 pub(super) mod flight;
 mod hearing;
+mod large;
 mod legacy;
 mod link;
 mod listen;

@@ -62,6 +62,12 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// Returns the id that the answer carries.
+    #[must_use]
+    pub fn id(&self) -> &RpcId {
+        &self.id
+    }
+
     /// Returns the progress token that went upstream.
     #[must_use]
     pub fn token(&self) -> Option<&Raw> {

@@ -84,7 +84,7 @@ impl Server {
         let mut stream = match self.wire.get(&HeaderMap::new()).await {
             Ok(Reply::Events(stream)) => stream,
             Ok(Reply::Refused(refusal)) => return Err(refusal.into_fault().to_string()),
-            Ok(Reply::Json(_) | Reply::Accepted) => {
+            Ok(Reply::Json(_) | Reply::Large(_) | Reply::Accepted) => {
                 return Err("it gave no event stream; is `url` that of one?".to_owned());
             }
             Err(fault) => return Err(fault.to_string()),

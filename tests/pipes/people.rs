@@ -87,6 +87,7 @@ impl Person {
             task: None,
             cancel: CancellationToken::new(),
             events: events.into(),
+            streams: false,
             traceparent: None,
             request_id: None,
         };

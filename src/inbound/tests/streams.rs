@@ -209,3 +209,93 @@ fn the_buffer_of_a_stream_is_what_was_written() {
     crate::protocol::sse::write_event(&mut out, None, b"{}");
     assert_eq!(&out[..], b"event: message\ndata: {}\n\n");
 }
+
+const FLOWING: &str = r#"{"jsonrpc":"2.0","id":5,"result":{"content":[]}}"#;
+
+/// An upstream whose answer comes in pieces, after some progress; the last piece may be missing.
+async fn flowing(call: Call, before: usize, whole: bool) -> Result<Answer, CallError> {
+    for _ in 0..before {
+        call.events.send(progress()).await.unwrap();
+    }
+    let (pieces, flow) = crate::exchange::Flow::new(FLOWING.len() as u64);
+    call.events.send(Event::Answer(flow)).await.unwrap();
+    for piece in FLOWING.as_bytes().chunks(9).take(if whole { 99 } else { 2 }) {
+        pieces.send(Bytes::copy_from_slice(piece)).await.unwrap();
+        // What is said beside has no place in the answer and must not hold it up.
+        for _ in 0..30 {
+            call.events.send(progress()).await.unwrap();
+        }
+    }
+    if !whole {
+        return Err(CallError::Failed {
+            gateway: crate::ids::GatewayId::new("g"),
+            reason: "it broke off".to_owned(),
+            sent: true,
+        });
+    }
+    let mut answer = answer("{}");
+    answer.response.passed = Some(FLOWING.len() as u64);
+    answer.era = Era::Legacy;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn an_answer_that_flows_leaves_as_json_of_its_length() {
+    let rig = rig(|call| flowing(call, 0, true)).await;
+    for session in [None, Some(rig.initialize("alice").await)] {
+        let call = request(5, "tools/call", json!({"name": "echo"}));
+        let got = rig.legacy("alice", session.as_deref(), call).await;
+        assert_eq!((got.status, got.kind()), (200, "application/json"));
+        let length = got.headers.get(http::header::CONTENT_LENGTH).unwrap();
+        assert_eq!(length.to_str().unwrap(), FLOWING.len().to_string());
+        assert_eq!(got.text().await, FLOWING);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_flows_behind_events_is_one_event() {
+    let rig = rig(|call| flowing(call, 1, true)).await;
+    for session in [None, Some(rig.initialize("alice").await)] {
+        let call = request(5, "tools/call", json!({"name": "echo"}));
+        let mut events = rig.legacy("alice", session.as_deref(), call).await.events();
+        let mut last = events.next().await.unwrap();
+        assert_eq!(last["method"], "notifications/progress");
+        while let Some(event) = events.next().await {
+            last = event;
+        }
+        assert_eq!(
+            last.to_string(),
+            FLOWING.replace(r#""jsonrpc":"2.0","id":5,"#, r#""id":5,"jsonrpc":"2.0","#)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_the_response_off_or_is_an_error_on_a_stream() {
+    let rig = rig(|call| {
+        let before = usize::from(call.request.id.raw().as_str() == "6");
+        flowing(call, before, false)
+    })
+    .await;
+    let call = |id| request(id, "tools/call", json!({"name": "echo"}));
+    let got = rig.legacy("alice", None, call(5)).await;
+    assert!(got.body.collect().await.is_err());
+    let mut events = rig.legacy("alice", None, call(6)).await.events();
+    let mut last = Value::Null;
+    while let Some(event) = events.next().await {
+        last = event;
+    }
+    assert_eq!(last["id"], 6);
+    assert!(
+        last["error"]["message"].as_str().unwrap().contains("broke off"),
+        "{last}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_flows_is_put_into_the_array_of_a_batch() {
+    let rig = rig(|call| flowing(call, 0, true)).await;
+    let batch = json!([request(5, "tools/call", json!({"name": "echo"}))]);
+    let got = rig.legacy("alice", None, batch).await;
+    assert_eq!(got.json().await[0]["result"], json!({"content": []}));
+}

@@ -76,7 +76,7 @@ impl Outcome {
         Self {
             status,
             error,
-            response_bytes: Some(response.raw.len()),
+            response_bytes: Some(response.passed.map_or(response.raw.len(), |bytes| bytes as usize)),
             result: result.flatten().map(|result| result.as_bytes().clone()),
         }
     }

@@ -154,6 +154,7 @@ impl Flying {
             .map(|event| match event {
                 Event::Notification(Notification { raw, .. }) => serde_json::from_slice(&raw).unwrap(),
                 Event::Question(question) => serde_json::from_slice(&question.request.raw).unwrap(),
+                Event::Answer(_) => panic!("nobody said that they take it so"),
             })
             .collect()
     }

@@ -14,7 +14,7 @@ use crate::exchange::{Answer, Call, CallError, Event, Watch};
 use crate::protocol::method::Method;
 use crate::upstream::transport::Transport;
 
-/// An answer, and whether somebody was asked for it (its time then says nothing about the upstream).
+/// An answer, and whether its time says nothing about the upstream: somebody was asked, or had to take it as it came.
 #[derive(Debug)]
 pub(super) struct Carried {
     pub(super) answer: Answer,
@@ -44,7 +44,10 @@ pub(super) async fn carry(
             () = &mut cancelled => return Err(CallError::Cancelled),
             answer = &mut work => {
                 let asked = watched.questions.any_asked();
-                return answer.map(|answer| Carried { answer, asked });
+                return answer.map(|answer| Carried {
+                    asked: asked || answer.response.passed.is_some(),
+                    answer,
+                });
             }
             () = watched.questions.closed() => {
                 if watched.questions.all_closed() {
@@ -101,6 +104,11 @@ impl Watch for Watched {
                 self.deadline().pause(clock::now());
                 Event::Question(self.questions.pass(question))
             }
+            answer @ Event::Answer(_) => answer,
         }
+    }
+
+    fn alive(&self) {
+        self.deadline().progress(clock::now());
     }
 }

@@ -133,7 +133,7 @@ impl Hearing {
             }
             Reply::Refused(refusal) if self.session.forgotten(&refusal) => return Err(Ok(End::Forgotten)),
             Reply::Refused(refusal) => return Err(Err(refusal.into_fault())),
-            Reply::Accepted | Reply::Json(_) => return Err(Ok(End::None)),
+            Reply::Accepted | Reply::Json(_) | Reply::Large(_) => return Err(Ok(End::None)),
         };
         if self.was_open && self.slot.key == Key::Ourselves && self.last_id.is_none() {
             // What was announced meanwhile is lost.

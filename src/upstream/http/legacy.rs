@@ -12,6 +12,7 @@ use super::abandoned::Abandoned;
 use super::fault::Fault;
 use super::flight::Landed;
 use super::hearing;
+use super::large::Read;
 use super::link::{Link, trace};
 use super::own;
 use super::pool::{Key, Lease, Pool, Slot};
@@ -27,6 +28,7 @@ use crate::limits::{GET_STREAM_WAIT, STREAM_QUEUE_EVENTS_MAX, UPSTREAM_SESSION_I
 use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Response};
 use crate::protocol::method::Method;
+use crate::protocol::version::Era;
 use crate::upstream::lists;
 use crate::upstream::outgoing;
 
@@ -123,7 +125,7 @@ impl Legacy {
         let mapped = session.mapped();
         let body = outgoing::legacy(route, call, &mapped);
         let id = mapped.id.clone().unwrap_or_else(|| call.request.id.clone());
-        let mut abandoned = Abandoned::new(session, id);
+        let mut abandoned = Abandoned::new(session, id.clone());
         let mut headers = session.headers().clone();
         trace(&mut headers, call);
         let mut talk = Talk::new(&self.link, lease.slot(), session, call, &mapped);
@@ -132,9 +134,17 @@ impl Legacy {
             // Nothing need arrive while a person thinks; the call's own deadline knows when to give up.
             patience = patience.max(self.link.question_timeout);
         }
-        let posted = pin!(self.link.wire.post(body, &headers, patience));
+        let posted = pin!(self.link.wire.post_call(body, &headers, patience));
         let outcome = match talk.until(posted).await? {
             Ok((Reply::Json(body), _)) => read_json(&mut talk, body).await,
+            Ok((Reply::Large(large), _)) => {
+                let reading = pin!(large.read(call, &id, Era::Legacy));
+                match talk.until(reading).await? {
+                    Ok(Read::Whole(body)) => read_json(&mut talk, body).await,
+                    Ok(Read::Passed(response)) => Ok(response),
+                    Err(fault) => Err(fault),
+                }
+            }
             Ok((Reply::Events(stream), _)) => {
                 let mut replies = Replies::new(&self.link, session, stream);
                 let response = read_replies(&mut replies, &mut talk).await;

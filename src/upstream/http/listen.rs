@@ -314,7 +314,7 @@ impl Listener {
                 Message::Response(response) => refused(response.outcome),
                 _ => Fault::NotAMessage("not an event stream".to_owned()),
             }),
-            Reply::Accepted => Err(Fault::NotAMessage("not an event stream".to_owned())),
+            Reply::Accepted | Reply::Large(_) => Err(Fault::NotAMessage("not an event stream".to_owned())),
         }
     }
 

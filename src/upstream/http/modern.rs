@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
 
 use super::fault::Fault;
+use super::large::Read;
 use super::legacy::Failed;
 use super::link::{Link, trace};
 use super::listen::Listeners;
@@ -24,6 +25,7 @@ use crate::protocol::error::{
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::{self, Message, Outcome, Response};
 use crate::protocol::method::Method;
+use crate::protocol::version::Era;
 use crate::upstream::incoming::{Incoming, Taken};
 use crate::upstream::lists::{self, Ask, AskError};
 use crate::upstream::outgoing::{self, Mapped};
@@ -89,11 +91,16 @@ impl Modern {
         call: &Call,
         incoming: &mut Incoming<'_>,
     ) -> Result<Response, Fault> {
-        let (reply, _) = self.link.wire.post(body, headers, self.link.call_timeout).await?;
+        let (reply, _) = self
+            .link
+            .wire
+            .post_call(body, headers, self.link.call_timeout)
+            .await?;
         let response = match reply {
-            Reply::Json(body) => match self.take(own::read_json(body)?, call, incoming).await? {
-                Some(response) => response,
-                None => return Err(Fault::NotAMessage("not a response to the request".to_owned())),
+            Reply::Json(body) => self.take_whole(body, call, incoming).await?,
+            Reply::Large(large) => match large.read(call, incoming.id(), Era::Modern).await? {
+                Read::Whole(body) => self.take_whole(body, call, incoming).await?,
+                Read::Passed(response) => response,
             },
             Reply::Events(stream) => self.read_stream(stream.of_call(), call, incoming).await?,
             Reply::Accepted => return Err(Fault::NotAMessage("nothing came back".to_owned())),
@@ -114,6 +121,16 @@ impl Modern {
             }),
             _ => Ok(response),
         }
+    }
+
+    async fn take_whole(
+        &self,
+        body: Bytes,
+        call: &Call,
+        incoming: &mut Incoming<'_>,
+    ) -> Result<Response, Fault> {
+        let response = self.take(own::read_json(body)?, call, incoming).await?;
+        response.ok_or_else(|| Fault::NotAMessage("not a response to the request".to_owned()))
     }
 
     async fn read_stream(

@@ -47,7 +47,7 @@ async fn ask_unbounded(
     let (wire, supervisor) = (&link.wire, &link.supervisor);
     let (reply, head) = wire.post(body, headers, FIRST_BYTE_TIMEOUT).await?;
     let mut stream = match reply {
-        Reply::Accepted => return Ok(Outcome::Nothing),
+        Reply::Accepted | Reply::Large(_) => return Ok(Outcome::Nothing),
         Reply::Refused(refusal) => return Ok(Outcome::Refused(refusal)),
         Reply::Json(body) => {
             return match read_json(body)? {

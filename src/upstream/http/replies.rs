@@ -125,7 +125,9 @@ async fn reopen(link: &Link, session: &Session, last_id: &str) -> Result<Option<
             " and does not resume it (HTTP {})",
             refusal.status
         ))),
-        Ok(Reply::Accepted | Reply::Json(_)) => Err(Fault::NoAnswer(" and does not resume it".to_owned())),
+        Ok(Reply::Accepted | Reply::Json(_) | Reply::Large(_)) => {
+            Err(Fault::NoAnswer(" and does not resume it".to_owned()))
+        }
         Ok(Reply::Refused(_)) | Err(Fault::Unreachable(_) | Fault::Broken(_) | Fault::Timeout(_)) => Ok(None),
         Err(fault) => Err(fault),
     }

@@ -1,5 +1,6 @@
 mod bad_input;
 mod fake;
+mod large;
 mod legacy;
 mod modern;
 mod outside;

@@ -10,9 +10,10 @@ use url::Url;
 
 use super::client::{Body, Client, SendError, Target, root_cause};
 use super::fault::Fault;
+use super::large::Large;
 use super::stream::EventStream;
 use crate::config::Secret;
-use crate::limits::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, SSE_IDLE_TIMEOUT};
+use crate::limits::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, LARGE_ANSWER_BYTES, SSE_IDLE_TIMEOUT};
 use crate::protocol::message::{Message, Outcome, Response};
 use crate::supervisor::Supervisor;
 
@@ -56,6 +57,8 @@ pub(in crate::upstream) enum Reply {
     Accepted,
     /// One JSON body.
     Json(Bytes),
+    /// One JSON body that has not been read; only for who can pass it on.
+    Large(Large),
     /// A stream of events.
     Events(Box<EventStream>),
     /// A status of 400 or more.
@@ -150,6 +153,18 @@ impl Wire {
         &self.url
     }
 
+    /// Posts a call, whose answer may be too large to be held.
+    pub(super) async fn post_call(
+        &self,
+        body: Bytes,
+        headers: &HeaderMap,
+        patience: Duration,
+    ) -> Result<(Reply, HeaderMap), Fault> {
+        let all = self.headers_of_post(headers);
+        self.send(Method::POST, all, body, patience, LARGE_ANSWER_BYTES)
+            .await
+    }
+
     /// Posts a message. `patience` is how long the head of the answer may take.
     pub(in crate::upstream) async fn post(
         &self,
@@ -157,20 +172,15 @@ impl Wire {
         headers: &HeaderMap,
         patience: Duration,
     ) -> Result<(Reply, HeaderMap), Fault> {
-        let mut all = self.headers_with(headers);
-        all.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-        all.insert(
-            header::ACCEPT,
-            HeaderValue::from_static("application/json, text/event-stream"),
-        );
-        self.send(Method::POST, all, body, patience).await
+        let all = self.headers_of_post(headers);
+        self.send(Method::POST, all, body, patience, usize::MAX).await
     }
 
     /// Opens an event stream.
     pub(in crate::upstream) async fn get(&self, headers: &HeaderMap) -> Result<Reply, Fault> {
         let mut all = self.headers_with(headers);
         all.insert(header::ACCEPT, HeaderValue::from_static(EVENTS));
-        let sent = self.send(Method::GET, all, Bytes::new(), FIRST_BYTE_TIMEOUT);
+        let sent = self.send(Method::GET, all, Bytes::new(), FIRST_BYTE_TIMEOUT, usize::MAX);
         let (reply, _) = sent.await?;
         Ok(reply)
     }
@@ -178,10 +188,18 @@ impl Wire {
     /// Ends a session; what is said to that is of no interest.
     pub(super) async fn delete(&self, headers: &HeaderMap) {
         let all = self.headers_with(headers);
-        let sent = self.send(Method::DELETE, all, Bytes::new(), CONNECT_TIMEOUT);
+        let sent = self.send(Method::DELETE, all, Bytes::new(), CONNECT_TIMEOUT, usize::MAX);
         if let Err(fault) = sent.await {
             tracing::debug!(reason = %fault, "an upstream session was not ended");
         }
+    }
+
+    fn headers_of_post(&self, headers: &HeaderMap) -> HeaderMap {
+        let mut all = self.headers_with(headers);
+        all.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        all.insert(header::ACCEPT, accept);
+        all
     }
 
     fn headers_with(&self, headers: &HeaderMap) -> HeaderMap {
@@ -198,6 +216,7 @@ impl Wire {
         headers: HeaderMap,
         body: Bytes,
         patience: Duration,
+        held_max: usize,
     ) -> Result<(Reply, HeaderMap), Fault> {
         let Some(target) = &self.target else {
             return Err(Fault::Unreachable("HTTP cannot ask for its URL".to_owned()));
@@ -218,11 +237,17 @@ impl Wire {
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();
-        let reply = self.read_head(head.status, &head.headers, body).await?;
+        let reply = self.read_head(head.status, &head.headers, body, held_max).await?;
         Ok((reply, head.headers))
     }
 
-    async fn read_head(&self, status: StatusCode, headers: &HeaderMap, body: Body) -> Result<Reply, Fault> {
+    async fn read_head(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Body,
+        held_max: usize,
+    ) -> Result<Reply, Fault> {
         if status.is_redirection() {
             let target = self.redirect_target(headers);
             return Err(Fault::Redirect { status, target });
@@ -267,6 +292,12 @@ impl Wire {
         if !(is_json || essence.is_empty()) {
             let content_type = shortened(content_type);
             return Err(Fault::ContentType { status, content_type });
+        }
+        if let Some(length) = body.length().and_then(|length| usize::try_from(length).ok())
+            && length > held_max
+            && length <= self.result_bytes_max
+        {
+            return Ok(Reply::Large(Large::new(body, length)));
         }
         let body = read_body(body, self.result_bytes_max).await?;
         Ok(if body.is_empty() {

@@ -17,6 +17,7 @@ fn passed(events: &mut mpsc::Receiver<Event>) -> Option<String> {
     match events.try_recv().ok()? {
         Event::Notification(notification) => Some(String::from_utf8(notification.raw.to_vec()).unwrap()),
         Event::Question(question) => Some(question.request.method.as_str().to_owned()),
+        Event::Answer(_) => None,
     }
 }
 
