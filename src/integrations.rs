@@ -4,6 +4,7 @@
 pub mod composio;
 pub mod connections;
 mod projects;
+mod servers;
 pub mod sessions;
 
 pub use projects::{Project, Projects};

@@ -14,6 +14,8 @@ pub struct Composio {
     pub base_url: url::Url,
     /// The project's key.
     pub api_key: Secret,
+    /// By which of its APIs users are reached.
+    pub api: Api,
     /// Toolkits that a session may use; `None`: all.
     pub toolkits: Option<Vec<String>>,
     /// For some toolkits, which of their tools.
@@ -34,6 +36,16 @@ pub struct Composio {
     pub webhook_secret: Option<Secret>,
     /// Which era a session's endpoint is spoken to in.
     pub era: EraChoice,
+}
+
+/// By which of Composio's APIs users are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Api {
+    /// A Tool Router session for each user.
+    #[default]
+    Sessions,
+    /// The older MCP servers: one for the project, with a URL for each user.
+    McpServers,
 }
 
 /// Which tools of one toolkit a session has.

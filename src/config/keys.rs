@@ -135,6 +135,7 @@ pub(super) const TRANSPORTS: &[&str] = &["http", "sse", "stdio"];
 /// The words of `era`.
 pub(super) const ERAS: &[&str] = &["auto", "legacy", "modern"];
 /// The words of `processes`.
+pub(super) const COMPOSIO_APIS: &[&str] = &["sessions", "mcp_servers"];
 pub(super) const PROCESSES: &[&str] = &["shared", "per_user", "per_session"];
 /// The words of `prefix`.
 pub(super) const PREFIXES: &[&str] = &["never", "on_conflict", "always"];
@@ -201,6 +202,7 @@ pub const KEYS: &[Key] = &[
     key("gateways.*.processes", Kind::Choice(PROCESSES), WhenAbsent::Text("shared"), "Who shares a process: everybody, the sessions of one user, or nobody."),
     key("gateways.*.api_key", Kind::Text, WhenAbsent::Absent, "The key of a Composio project (`ak_…`), best as `${COMPOSIO_API_KEY}`. Never printed. Environment: `COMPOSIO_API_KEY`."),
     key("gateways.*.base_url", Kind::Text, WhenAbsent::Text(super::COMPOSIO_BASE_URL), "Composio's API; http:// only on this machine. Environment: `COMPOSIO_BASE_URL`."),
+    key("gateways.*.api", Kind::Choice(COMPOSIO_APIS), WhenAbsent::Text("sessions"), "By which of Composio's APIs users are reached: a Tool Router session each, or the older MCP servers (one for the project, made of `auth_configs`, `toolkits` and the tools that `tools` enables; its tools stand in the list)."),
     key("gateways.*.toolkits", Kind::Texts, WhenAbsent::Absent, "The toolkits that Composio's sessions may use, such as `[\"gmail\", \"github\"]`. Absent: all."),
     key("gateways.*.tools", Kind::Lists(TOOL_CHOICES), WhenAbsent::Text("{}"), "For a toolkit of Composio, which of its tools: `tools.github.disable = [\"GITHUB_DELETE_A_REPOSITORY\"]`, or `enable`, or `tags` (as below), one of the three."),
     key("gateways.*.tags", Kind::Texts, WhenAbsent::Text("[]"), "Composio's tools of every toolkit by what they are marked with: `readOnlyHint`, `createHint`, `updateHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`; with `!` in front, tools that are marked so are left out."),

@@ -200,6 +200,7 @@ pub(super) struct RawGateway {
     pub(super) processes: Option<String>,
     pub(super) api_key: Option<String>,
     pub(super) base_url: Option<String>,
+    pub(super) api: Option<String>,
     pub(super) toolkits: Option<Vec<String>>,
     pub(super) tools: BTreeMap<String, RawToolChoice>,
     pub(super) tags: Vec<String>,

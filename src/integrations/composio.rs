@@ -5,6 +5,7 @@
 mod accounts;
 mod auth_configs;
 mod error;
+mod mcp_servers;
 mod request;
 mod session_options;
 mod sessions;
@@ -18,6 +19,7 @@ pub use self::accounts::{Account, AccountStatus, Link, ProviderId, Wanted};
 pub use self::auth_configs::AuthConfig;
 pub use self::error::ApiError;
 use self::error::root_cause;
+pub use self::mcp_servers::ServerOptions;
 pub use self::session_options::SessionOptions;
 pub use self::sessions::{Session, SessionId};
 pub use self::toolkits::{TOOLKITS_PER_PAGE_MAX, Toolkit, Toolkits, Used, WhichToolkits, is_toolkit};

@@ -150,9 +150,7 @@ fn keeping(project: &Project) -> Keeping {
 /// Tells whether sessions of a project may have a toolkit.
 #[must_use]
 pub fn may_use(project: &Project, toolkit: &str) -> bool {
-    let listed = project.options().toolkits.as_ref();
-    super::composio::is_toolkit(toolkit)
-        && listed.is_none_or(|toolkits| toolkits.iter().any(|other| other == toolkit))
+    super::composio::is_toolkit(toolkit) && project.has_toolkit(toolkit)
 }
 
 fn active(connection: &Connection) -> bool {

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 use super::composio::{ApiError, Composio};
+use super::servers::Server;
 use super::sessions::{SessionError, Sessions};
 use crate::config::{self, Transport};
 use crate::ids::{GatewayId, UserId};
@@ -28,10 +29,11 @@ type Known = (GatewayId, Result<Arc<Project>, ApiError>);
 /// One gateway of kind `composio`.
 #[derive(Debug)]
 pub struct Project {
-    gateway: GatewayId,
-    options: config::Composio,
-    api: Arc<Composio>,
-    sessions: Sessions,
+    pub(super) gateway: GatewayId,
+    pub(super) options: config::Composio,
+    pub(super) api: Arc<Composio>,
+    pub(super) sessions: Sessions,
+    pub(super) server: Server,
     store: Store,
 }
 
@@ -119,6 +121,7 @@ impl Projects {
                 turns,
             ),
             api,
+            server: Server::default(),
             store: self.store.clone(),
         })
     }

@@ -208,7 +208,7 @@ impl Shared {
         if self.down.load(Ordering::Acquire) {
             return Err(SessionError::ShutDown);
         }
-        let opened = self.project.sessions().open(&whose.user, &whose.which).await?;
+        let opened = self.project.open(&whose.user, &whose.which).await?;
         let wire = self.wire.private_at(opened.session.mcp_url.clone());
         let link = HttpTransport::over(wire, self.settings.clone(), &self.supervisor);
         if whose.user.as_str() == LISTING_USER {

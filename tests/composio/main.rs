@@ -22,6 +22,7 @@ mod in_band;
 mod isolation;
 mod killed;
 mod lasting;
+mod older_servers;
 mod program;
 mod rest;
 mod sdks;

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{Checker, net};
 use crate::config::raw::RawGateway;
-use crate::config::{COMPOSIO_BASE_URL, Composio, EraChoice, Secret, Transport};
+use crate::config::{Api, COMPOSIO_BASE_URL, Composio, EraChoice, Secret, Transport};
 use crate::limits;
 
 impl Checker<'_> {
@@ -38,6 +38,7 @@ impl Checker<'_> {
         Some(Transport::Composio(Box::new(Composio {
             base_url: base_url?,
             api_key: api_key?,
+            api: self.composio_api(path, raw),
             toolkits: raw.toolkits.clone(),
             tools: session.tools,
             tags: session.tags,
@@ -54,6 +55,27 @@ impl Checker<'_> {
                 _ => EraChoice::Legacy,
             },
         })))
+    }
+
+    fn composio_api(&mut self, path: &str, raw: &RawGateway) -> Api {
+        if raw.api.as_deref() != Some("mcp_servers") {
+            return Api::Sessions;
+        }
+        if raw.auth_configs.is_empty() && raw.toolkits.is_none() {
+            let text = "\"mcp_servers\" needs `auth_configs` or `toolkits`: a server is made of them";
+            self.problem(&format!("{path}.api"), text);
+        }
+        let sessions_only = [
+            ("tags", !raw.tags.is_empty()),
+            ("workbench", raw.workbench.is_some()),
+            ("multi_account", raw.multi_account),
+            ("preload", raw.preload.is_some()),
+        ];
+        for (key, _) in sessions_only.iter().filter(|(_, there)| *there) {
+            let text = "does not go with api = \"mcp_servers\": it is of sessions";
+            self.problem(&format!("{path}.{key}"), text);
+        }
+        Api::McpServers
     }
 
     fn base_url(&mut self, path: &str, raw: &RawGateway) -> Option<Url> {

@@ -105,6 +105,7 @@ impl Checker<'_> {
         let misplaced = [
             ("api_key", raw.api_key.is_some()),
             ("base_url", raw.base_url.is_some()),
+            ("api", raw.api.is_some()),
             ("toolkits", raw.toolkits.is_some()),
             ("tools", !raw.tools.is_empty()),
             ("tags", !raw.tags.is_empty()),
