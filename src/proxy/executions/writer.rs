@@ -219,3 +219,56 @@ fn digest(session: &SessionId) -> u64 {
     let hash: [u8; 32] = Sha256::digest(session.as_str()).into();
     u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{GatewayId, UserId};
+    use crate::store::Store;
+    use crate::store::executions::Wanted;
+
+    #[tokio::test]
+    async fn what_is_too_old_is_deleted_once_in_a_while() {
+        let store = Store::in_memory().await.unwrap();
+        let config = config::Executions {
+            age_max: Duration::from_hours(1),
+            ..config::Executions::default()
+        };
+        let log = ExecutionLog::open(&store, false, 0).await.unwrap();
+        let mut writer = Writer::new(log, &config, &Arc::new(Metrics::new()));
+        let now_ms = clock::unix_ms();
+        for unix_ms in [now_ms - 2 * 3_600_000, now_ms] {
+            let row = Execution {
+                id: writer.log.next_id(unix_ms),
+                user: UserId::new("alice"),
+                gateway: GatewayId::new("g"),
+                tool: "echo".into(),
+                status: Status::Success,
+                error: None,
+                started_unix_ms: unix_ms,
+                duration_us: Some(1),
+                request_bytes: 1,
+                response_bytes: Some(1),
+                session: None,
+                request_id: None,
+                texts: None,
+            };
+            writer.log.write(&[row], &[]).await.unwrap();
+        }
+        let kept = async || {
+            let found = store.executions().search(&Wanted::default(), None, 9).await;
+            found.unwrap().items.len()
+        };
+        writer.sweep().await;
+        assert_eq!(kept().await, 2, "not yet");
+        writer.swept = clock::now().checked_sub(EXECUTION_SWEEP_INTERVAL).unwrap();
+        writer.sweep().await;
+        assert_eq!(kept().await, 1);
+        writer.sweep().await;
+        let since = clock::now().saturating_duration_since(writer.swept);
+        assert!(
+            since < EXECUTION_SWEEP_INTERVAL,
+            "there is nothing more to delete"
+        );
+    }
+}
