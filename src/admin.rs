@@ -8,7 +8,6 @@ mod cursor;
 mod executions;
 mod explanations;
 mod fault;
-#[allow(dead_code, reason = "routes that follow use more of it")]
 mod fields;
 mod gateways;
 mod integrations;

@@ -74,15 +74,6 @@ impl Fields {
         text.map(Some).ok_or_else(wrong)
     }
 
-    /// Reads a string that must be there.
-    ///
-    /// # Errors
-    /// 400 that names the field.
-    pub(super) fn required_text(&self, key: &str, bytes_max: usize) -> Result<&str, Problem> {
-        let missing = || bad(format!("`{key}` is missing; it must be a string"));
-        self.text(key, bytes_max)?.ok_or_else(missing)
-    }
-
     /// Reads `true` or `false`.
     ///
     /// # Errors

@@ -132,6 +132,10 @@ fn is_blank(byte: u8) -> bool {
 
 /// What passes by behind the head, in pieces cut anywhere.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing of where a cut may fall"
+)]
 pub struct Passing {
     era: Era,
     /// Objects and arrays that are open: the envelope, the result, what is in it.

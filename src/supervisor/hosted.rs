@@ -141,7 +141,7 @@ mod tests {
         assert!(futures_util::poll!(&mut hosted).is_pending());
         drop(hosted);
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        while supervisor.tasks.len() > 0 {
+        while !supervisor.tasks.is_empty() {
             tokio::task::yield_now().await;
         }
         assert_eq!(count.load(Ordering::SeqCst), 2);

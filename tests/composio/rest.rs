@@ -255,13 +255,13 @@ async fn toolkits_change_in_place_and_the_url_stays_good() {
         "{listed:?}"
     );
     assert_eq!(fake.creates_of("alice"), 1);
-    let patch = fake
+    let asked = fake
         .seen()
         .into_iter()
         .find(|seen| seen.method == "PATCH")
         .unwrap();
     let said = json!({ "toolkits": { "enable": ["gmail"] }, "preload": { "tools": ["GMAIL_GET_PROFILE"] } });
-    assert_eq!(patch.body, said);
+    assert_eq!(asked.body, said);
     create(&gate, ALICE, json!({ "toolkits": ["slack"] })).await;
     assert_eq!(
         change(json!({ "toolkits": ["slack"] })).await.0,

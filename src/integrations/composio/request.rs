@@ -39,7 +39,6 @@ struct About<'a> {
     id: &'a str,
 }
 
-#[allow(dead_code, reason = "accounts and auth configs come next and need these")]
 impl<'a> Ask<'a> {
     fn new(method: Method, path: &[&'a str], repeatable: bool) -> Self {
         Self {
@@ -109,7 +108,6 @@ impl<'a> Ask<'a> {
 }
 
 impl Composio {
-    #[allow(dead_code, reason = "accounts and auth configs come next and need this")]
     /// Sends a request until it is answered or may not be sent again, and reads the answer; `noun` says what the
     /// answer should be.
     pub(super) async fn read<T: DeserializeOwned>(
