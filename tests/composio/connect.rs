@@ -175,6 +175,14 @@ impl House {
         page["items"][0].clone()
     }
 
+    /// What Toolgate itself knows of a user's toolkits: what its list says while Composio cannot be asked.
+    pub(crate) async fn remembered(&self, fake: &Fake, user: &str) -> Value {
+        fake.is_down(true);
+        let page = self.get(user, "/api/integrations").await;
+        fake.is_down(false);
+        standings(&page)
+    }
+
     /// Begins to connect; returns where the user goes and the state.
     pub(crate) async fn begin(&self, user: &str, toolkit: &str) -> (String, String) {
         let answer = self
@@ -200,6 +208,17 @@ impl House {
         let back = consent(&auth_url, "allow").await;
         (look(&back).await, back)
     }
+}
+
+/// How the toolkits of a list from memory stand: each with its name, status, reason and accounts.
+pub(crate) fn standings(page: &Value) -> Value {
+    let items = page["items"].as_array().unwrap().iter();
+    items
+        .map(|item| {
+            assert_eq!(item["checked"], false, "Composio was asked: {page}");
+            json!([item["toolkit"], item["status"], item["reason"], item["accounts"]])
+        })
+        .collect()
 }
 
 pub(crate) async fn rest(

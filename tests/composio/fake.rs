@@ -228,6 +228,11 @@ impl Fake {
         queue.push_back(odd);
     }
 
+    /// Has everything answered 503, or honestly again.
+    pub(crate) fn is_down(&self, down: bool) {
+        self.control(&json!({ "do": "down", "to": down }));
+    }
+
     /// What the endpoint of a deleted session answers.
     pub(crate) fn gone_is(&self, odd: Odd) {
         self.world().gone = Some(odd);

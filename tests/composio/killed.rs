@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::connect::{PATIENCE, TOOLKITS, client, consent, file, look, rest};
+use crate::connect::{PATIENCE, TOOLKITS, client, consent, file, look, rest, standings};
 use crate::fake::Fake;
 
 /// A gateway as a process, on a port that stays the same.
@@ -59,13 +59,12 @@ impl Gateway {
         answer
     }
 
-    /// How every toolkit stands for a user.
-    async fn standings(&self, user: &str) -> Value {
-        let page = self.ask(user, Method::GET, "/api/integrations", None).await;
-        let items = page["items"].as_array().unwrap().iter();
-        items
-            .map(|item| json!([item["toolkit"], item["status"], item["reason"], item["accounts"]]))
-            .collect()
+    /// How every toolkit stands for alice, of Toolgate's own knowledge: nothing that was lost is healed by Composio.
+    async fn standings(&self, fake: &Fake) -> Value {
+        fake.is_down(true);
+        let page = self.ask("alice", Method::GET, "/api/integrations", None).await;
+        fake.is_down(false);
+        standings(&page)
     }
 }
 
@@ -94,11 +93,18 @@ async fn a_gateway_that_is_killed_at_any_point_of_a_flow_goes_on_with_it() {
         look(&consent(begun["authUrl"].as_str().unwrap(), decision).await).await;
     }
     let begun = gateway.ask("alice", Method::POST, connect, Some(json!({}))).await;
-    let before = gateway.standings("alice").await;
+    let before = gateway.standings(&fake).await;
+    for told in [
+        "[\"github\",\"PENDING\"",
+        "[\"gmail\",\"ACTIVE\"",
+        "[\"slack\",\"FAILED\"",
+    ] {
+        assert!(before.to_string().contains(told), "{before}");
+    }
     // Killed after the link was made: the state is good, and the list says the same.
     gateway.kill();
     let gateway = Gateway::start(folder.path(), port, &fake).await;
-    assert_eq!(gateway.standings("alice").await, before);
+    assert_eq!(gateway.standings(&fake).await, before);
     // Killed while the user is at the provider: the browser finds nobody, and comes again.
     gateway.kill();
     let back = consent(begun["authUrl"].as_str().unwrap(), "allow").await;
@@ -106,12 +112,12 @@ async fn a_gateway_that_is_killed_at_any_point_of_a_flow_goes_on_with_it() {
     let gateway = Gateway::start(folder.path(), port, &fake).await;
     let shown = look(&back).await;
     assert_eq!(shown.outcome(), "connected", "{shown:?}");
-    let before = gateway.standings("alice").await;
+    let before = gateway.standings(&fake).await;
     assert!(before.to_string().contains("[\"github\",\"ACTIVE\""), "{before}");
     // Killed after it came back: the page says the same, once more is not twice.
     gateway.kill();
     let gateway = Gateway::start(folder.path(), port, &fake).await;
-    assert_eq!(gateway.standings("alice").await, before);
+    assert_eq!(gateway.standings(&fake).await, before);
     assert_eq!(look(&back).await.outcome(), "connected");
     let again = gateway.ask("alice", Method::POST, connect, Some(json!({}))).await;
     assert_eq!(again, json!({ "connected": true, "needsAuth": false }));

@@ -28,24 +28,46 @@ async fn an_expired_account_is_known_without_asking_and_a_webhook_counts_once() 
     let house = House::start_with(&fake, &with_secret()).await;
     house.connect("alice", "github").await;
     let id = fake.accounts_of("alice")[0]["id"].as_str().unwrap().to_owned();
-    fake.control(&json!({ "do": "account", "id": id, "status": "EXPIRED" }));
-    let told = json!({ "type": "composio.connected_account.expired", "account": id, "id": "msg_1" });
-    assert_eq!(send(&fake, &house, told.clone()).await, 200);
-    let known = || async {
-        // What is known without asking: an operation that only reads the store.
-        let settled = house.get("alice", "/api/integrations?toolkit=github").await;
-        settled["items"][0]["status"].clone()
-    };
+    let becomes = |status: &str| fake.control(&json!({ "do": "account", "id": id, "status": status }));
+    let told =
+        |message: &str| json!({ "type": "composio.connected_account.expired", "account": id, "id": message });
+    let known = async || house.remembered(&fake, "alice").await[0][1].clone();
+    becomes("EXPIRED");
+    assert_eq!(known().await, "ACTIVE", "nobody has told");
+    assert_eq!(send(&fake, &house, told("msg_1")).await, 200);
+    assert_eq!(known().await, "FAILED", "the webhook has told");
+
+    // Mended meanwhile, which a list finds out, and then over again: the same webhook has no effect any more.
+    becomes("ACTIVE");
+    assert_eq!(house.standing("alice", "github").await["status"], "ACTIVE");
+    becomes("EXPIRED");
+    let before = fake.seen().len();
+    assert_eq!(send(&fake, &house, told("msg_1")).await, 200);
+    assert_eq!(fake.seen().len(), before, "nothing was looked up");
+    assert_eq!(known().await, "ACTIVE");
+    // One of its own has.
+    assert_eq!(send(&fake, &house, told("msg_2")).await, 200);
     assert_eq!(known().await, "FAILED");
-    // Mended meanwhile; the same webhook again says nothing new.
-    fake.control(&json!({ "do": "account", "id": id, "status": "ACTIVE" }));
+
+    // A late one of an account that works: Composio is asked, and its word counts.
+    becomes("ACTIVE");
+    assert_eq!(house.standing("alice", "github").await["status"], "ACTIVE");
+    assert_eq!(send(&fake, &house, told("msg_3")).await, 200);
     assert_eq!(known().await, "ACTIVE");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_webhook_is_taken_at_its_word_while_composio_cannot_be_asked() {
+    let fake = Fake::start().await;
+    let house = House::start_with(&fake, &with_secret()).await;
+    house.connect("alice", "github").await;
+    let id = fake.accounts_of("alice")[0]["id"].as_str().unwrap().to_owned();
+    fake.control(&json!({ "do": "account", "id": id, "status": "EXPIRED" }));
+    fake.is_down(true);
+    let told = json!({ "type": "composio.connected_account.expired", "account": id });
     assert_eq!(send(&fake, &house, told).await, 200);
-    assert_eq!(known().await, "ACTIVE");
-    // A late one of an account that works again: Composio is asked, and its word counts.
-    let late = json!({ "type": "composio.connected_account.expired", "account": id, "id": "msg_2" });
-    assert_eq!(send(&fake, &house, late).await, 200);
-    assert_eq!(known().await, "ACTIVE");
+    assert_eq!(house.remembered(&fake, "alice").await[0][1], "FAILED");
     house.stop().await;
 }
 

@@ -154,6 +154,7 @@ pub(super) fn carry_out(world: &mut World, command: &Value) -> Result<Value, Str
                 .delays
                 .insert(text("tool")?.to_owned(), number("ms")?);
         }
+        "down" => world.down = command["to"].as_bool().unwrap_or(true),
         "gone" => world.gone = Some(odd(command)?),
         "odd" => {
             let odd = odd(command)?;

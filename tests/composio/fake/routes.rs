@@ -36,6 +36,9 @@ pub(super) async fn answer(fake: &Fake, asked: &Asked) -> Response {
         let mut world = fake.world();
         world.settle();
         note(&mut world, asked, place, &segments);
+        if world.down {
+            return Reply::json(503, serde_json::json!({ "message": "Service Unavailable" })).into_response();
+        }
         match admit(&mut world, asked, &segments) {
             Ok(headers) => (world.now_ms(), headers, control::delay(&world, asked)),
             Err(refused) => return refused.into_response(),

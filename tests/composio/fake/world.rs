@@ -55,6 +55,9 @@ pub(super) struct World {
     pub(super) odd: BTreeMap<String, VecDeque<Odd>>,
     #[serde(skip)]
     pub(super) gone: Option<Odd>,
+    /// Whatever is asked is answered 503.
+    #[serde(skip)]
+    pub(super) down: bool,
     #[serde(skip)]
     pub(super) dirty: bool,
     #[serde(skip)]
