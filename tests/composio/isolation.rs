@@ -1,6 +1,7 @@
 //! Many users at once, while gateway and fake are killed and started again: no call reaches another user's session or
-//! account, nothing runs twice, no session is made twice, no connection is lost. The fake's ledger is the judge.
-//! 1,200 calls by default; `TOOLGATE_ISOLATION_CALLS=20000` is the whole of it.
+//! account, nothing runs twice, no session is made twice, no connection is lost. The fake's ledger is the judge of the
+//! calls; of the connections it is Toolgate's own list, while Composio cannot be asked.
+//! `TOOLGATE_ISOLATION_CALLS` is how many calls there are, where 20,000 are too many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -13,12 +14,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::connect::standings;
 use crate::fake::{KEY, client, digest};
 use crate::honest::Caller;
 use crate::program::Program;
 
 const USERS: usize = 200;
-const CALLS: usize = 1_200;
+const CALLS: usize = 20_000;
 /// How many callers there are at a time.
 const CALLERS: usize = 16;
 /// How often each of gateway and fake is killed.
@@ -87,7 +89,8 @@ impl Drop for Gateway {
 /// What a run knows: whose arguments are whose, and who has which account.
 struct Run {
     http: reqwest::Client,
-    mcp: String,
+    /// Where the gateway is.
+    url: String,
     /// User and toolkit to account.
     accounts: BTreeMap<(String, String), String>,
     done: AtomicUsize,
@@ -147,7 +150,7 @@ impl Run {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
         let request = self
             .http
-            .post(&self.mcp)
+            .post(format!("{}/mcp", self.url))
             .header("authorization", format!("Bearer {BACKEND}"))
             .header("x-user-id", user)
             .header("content-type", "application/json")
@@ -170,6 +173,53 @@ impl Run {
             .next_back();
         let answer: Value = serde_json::from_str(data.unwrap_or(&text)).ok()?;
         serde_json::from_str(answer["result"]["content"][0]["text"].as_str()?).ok()
+    }
+
+    /// Returns every user's list of toolkits.
+    async fn lists(self: &Arc<Self>) -> BTreeMap<String, Value> {
+        let mut asking = JoinSet::new();
+        for user in (0..USERS).map(user) {
+            let request = self
+                .http
+                .get(format!("{}/api/integrations?userId={user}", self.url))
+                .header("authorization", format!("Bearer {BACKEND}"))
+                .timeout(Duration::from_mins(1));
+            asking.spawn(async move {
+                let text = request.send().await.unwrap().text().await.unwrap();
+                (
+                    user,
+                    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}")),
+                )
+            });
+        }
+        asking.join_all().await.into_iter().collect()
+    }
+
+    /// Returns how every user's toolkits stand, of Toolgate's own knowledge: nothing that was lost is healed by Composio.
+    async fn remembered(self: &Arc<Self>, caller: &Caller) -> BTreeMap<String, Value> {
+        caller.control(json!({ "do": "down", "to": true })).await;
+        let lists = self.lists().await;
+        caller.control(json!({ "do": "down", "to": false })).await;
+        let of = |(user, page): (String, Value)| (user, standings(&page));
+        lists.into_iter().map(of).collect()
+    }
+
+    /// How they must stand: each toolkit works, with the user's own account.
+    fn own(&self, standings: &BTreeMap<String, Value>) {
+        assert_eq!(standings.len(), USERS);
+        for (user, toolkits) in standings {
+            for (at, (toolkit, _)) in TOOLS.iter().enumerate() {
+                let of = &toolkits[at];
+                assert_eq!(
+                    (&of[0], &of[1]),
+                    (&json!(toolkit), &json!("ACTIVE")),
+                    "{user}: {of}"
+                );
+                assert_eq!(of[3].as_array().unwrap().len(), 1, "{user}: {of}");
+                let account = &self.accounts[&(user.clone(), (*toolkit).to_owned())];
+                assert_eq!(of[3][0]["id"], *account, "{user}: {of}");
+            }
+        }
     }
 
     /// Has many callers make these calls at once.
@@ -234,12 +284,8 @@ fn judge(ledger: &Value, run: &Run) {
     assert!(seen.len() >= run.done.load(Ordering::Relaxed));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_users_calls_mixed_with_kills_of_gateway_and_fake_stay_each_users_own() {
-    let calls = std::env::var("TOOLGATE_ISOLATION_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
-    let (gate_folder, fake_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut fake = Program::start(fake_folder.path(), "127.0.0.1:0");
-    let caller = Caller::at(&fake.url);
+/// Gives every user an account of each toolkit.
+async fn connect_all(caller: &Caller) -> BTreeMap<(String, String), String> {
     let mut accounts = BTreeMap::new();
     for user in (0..USERS).map(user) {
         for (toolkit, _) in TOOLS {
@@ -250,10 +296,34 @@ async fn many_users_calls_mixed_with_kills_of_gateway_and_fake_stay_each_users_o
             accounts.insert((user.clone(), toolkit.to_owned()), id);
         }
     }
+    accounts
+}
+
+/// Returns the accounts that work, as Composio's API lists them.
+async fn active(caller: &Caller) -> BTreeSet<String> {
+    let mut page = "/connected_accounts?limit=1000&statuses=ACTIVE".to_owned();
+    let mut active = BTreeSet::new();
+    loop {
+        let listed = caller.get(&page).await.body;
+        active.extend(texts(&listed["items"], "id").map(str::to_owned));
+        match listed["next_cursor"].as_str() {
+            Some(next) => page = format!("/connected_accounts?limit=1000&statuses=ACTIVE&cursor={next}"),
+            None => return active,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_users_calls_mixed_with_kills_of_gateway_and_fake_stay_each_users_own() {
+    let calls = std::env::var("TOOLGATE_ISOLATION_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
+    let (gate_folder, fake_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut fake = Program::start(fake_folder.path(), "127.0.0.1:0");
+    let caller = Caller::at(&fake.url);
+    let accounts = connect_all(&caller).await;
     let mut gateway = Gateway::start(gate_folder.path(), "127.0.0.1:0", &fake.url);
     let run = Arc::new(Run {
         http: client(),
-        mcp: format!("http://{}/mcp", gateway.listen),
+        url: format!("http://{}", gateway.listen),
         accounts,
         done: AtomicUsize::new(0),
         tries: AtomicUsize::new(0),
@@ -261,6 +331,10 @@ async fn many_users_calls_mixed_with_kills_of_gateway_and_fake_stay_each_users_o
     });
     // Every user's first calls come at once, two each.
     run.all(0..2 * USERS).await;
+    // The first list learns of the accounts.
+    run.lists().await;
+    let before = run.remembered(&caller).await;
+    run.own(&before);
 
     let rest = tokio::spawn({
         let run = Arc::clone(&run);
@@ -283,16 +357,10 @@ async fn many_users_calls_mixed_with_kills_of_gateway_and_fake_stay_each_users_o
     rest.await.unwrap();
     assert_eq!(run.done.load(Ordering::Relaxed), calls);
 
+    assert_eq!(run.remembered(&caller).await, before, "a connection was lost");
     judge(&caller.ledger().await, &run);
-    let mut page = "/connected_accounts?limit=1000&statuses=ACTIVE".to_owned();
-    let mut active = BTreeSet::new();
-    loop {
-        let listed = caller.get(&page).await.body;
-        active.extend(texts(&listed["items"], "id").map(str::to_owned));
-        match listed["next_cursor"].as_str() {
-            Some(next) => page = format!("/connected_accounts?limit=1000&statuses=ACTIVE&cursor={next}"),
-            None => break,
-        }
-    }
-    assert_eq!(active, run.accounts.values().cloned().collect::<BTreeSet<_>>());
+    assert_eq!(
+        active(&caller).await,
+        run.accounts.values().cloned().collect::<BTreeSet<_>>()
+    );
 }
