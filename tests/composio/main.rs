@@ -24,6 +24,7 @@ mod killed;
 mod lasting;
 mod older_servers;
 mod program;
+mod refusals;
 mod rest;
 mod sdks;
 mod sessions;

@@ -180,7 +180,9 @@ impl ApiError {
             && said.contains("ToolRouterV2_InvalidConnectedAccountIds"))
     }
 
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    /// Returns how long Composio wants nothing to be asked.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } => *retry_after,
             _ => None,

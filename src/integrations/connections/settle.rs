@@ -102,7 +102,7 @@ impl Connections {
         Ok(came.standing == Standing::Active)
     }
 
-    /// Settles a flow, looking again while its account is pending.
+    /// Settles a flow, looking again while its account is pending; never sooner than Composio says.
     async fn settle_soon(
         &self,
         project: &Project,
@@ -119,13 +119,17 @@ impl Connections {
                 Err(ConnectError::Api(error)) => error.passing(),
                 Err(_) => false,
             };
-            let next = clock::now() + CONNECT_LOOK_INTERVAL;
+            let told_to_wait = match &settled {
+                Err(ConnectError::Api(error)) => error.retry_after(),
+                _ => None,
+            };
+            let next = clock::now() + CONNECT_LOOK_INTERVAL.max(told_to_wait.unwrap_or_default());
             if !again || next > until {
                 return settled;
             }
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {}
-                _ = changes.changed() => {}
+                _ = changes.changed(), if told_to_wait.is_none() => {}
             }
         }
     }
