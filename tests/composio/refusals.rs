@@ -181,3 +181,36 @@ async fn a_key_that_is_refused_while_disconnecting_leaves_the_connection_as_it_w
     assert_eq!(status, 200);
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_link_that_may_have_been_made_or_is_not_allowed_is_asked_for_once_and_a_lost_session_costs_nobody_one()
+ {
+    let fake = Fake::start().await;
+    let house = House::start(&fake).await;
+    house.standing("alice", "github").await;
+    let broken = error_body(500, 4301, "ToolRouterV2_InternalServerError", "Something broke");
+    let forbidden = json!({ "message": "Tool Router is not enabled for this project" });
+    for (odd, part) in [
+        (odd(500, &broken), "ToolRouterV2_InternalServerError"),
+        (
+            odd(403, &forbidden),
+            "Tool Router is not enabled for this project",
+        ),
+    ] {
+        fake.next("link", odd);
+        let before = fake.seen().len();
+        let (status, answer) = house.rest("alice", Method::POST, CONNECT, Some(json!({}))).await;
+        assert_eq!(status, 502, "{answer}");
+        assert!(answer.to_string().contains(part), "{answer}");
+        let links = came(&fake, before);
+        assert_eq!(links.iter().filter(|came| *came == "POST link").count(), 1);
+        assert_eq!(fake.accounts_of("alice").len(), 0);
+    }
+    // Deleted at Composio: there is another session, and one link.
+    fake.delete_sessions_of("alice");
+    let before = fake.creates_of("alice");
+    house.begin("alice", "github").await;
+    assert_eq!(fake.creates_of("alice"), before + 1);
+    assert_eq!(fake.accounts_of("alice").len(), 1);
+    house.stop().await;
+}

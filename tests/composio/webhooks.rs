@@ -132,11 +132,15 @@ async fn a_webhook_of_another_users_account_changes_nothing() {
     let house = House::start_with(&fake, &with_secret()).await;
     house.connect("alice", "github").await;
     let id = fake.accounts_of("alice")[0]["id"].as_str().unwrap().to_owned();
+    // Whoever looked would see it.
+    fake.control(&json!({ "do": "account", "id": id, "status": "EXPIRED" }));
+    let before = fake.seen().len();
     let data = json!({ "id": id, "user_id": "bob", "status": "EXPIRED", "toolkit": { "slug": "github" } });
     let told = json!({ "type": "composio.connected_account.expired", "data": data });
     assert_eq!(send(&fake, &house, told).await, 200);
     let odd = json!({ "type": "composio.connected_account.expired", "data": { "id": 7 } });
     assert_eq!(send(&fake, &house, odd).await, 200);
-    assert_eq!(house.standing("alice", "github").await["status"], "ACTIVE");
+    assert_eq!(fake.seen().len(), before, "nothing was looked up");
+    assert_eq!(house.remembered(&fake, "alice").await[0][1], "ACTIVE");
     house.stop().await;
 }
