@@ -32,9 +32,19 @@ const STEPS: &[(i64, &str, &str)] = &[
 
 /// Returns what brings a database of any earlier release to this one's schema.
 pub(super) fn migrator() -> Migrator {
+    of(STEPS)
+}
+
+fn of(steps: &[(i64, &'static str, &'static str)]) -> Migrator {
     let step = |(number, what, sql): &(i64, &'static str, &'static str)| {
         let sql = AssertSqlSafe(*sql).into_sql_str();
         Migration::new(*number, Cow::Borrowed(what), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(STEPS.iter().map(step).collect())
+    Migrator::with_migrations(steps.iter().map(step).collect())
+}
+
+/// Returns what makes the schema of each step, as an earlier release left it.
+#[cfg(test)]
+pub(super) fn earlier() -> impl Iterator<Item = Migrator> {
+    (1..=STEPS.len()).filter_map(|count| STEPS.get(..count).map(of))
 }

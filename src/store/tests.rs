@@ -145,3 +145,48 @@ async fn keys_turn_while_the_store_is_open_and_what_was_sealed_before_opens() {
         Ok(b"y".to_vec())
     );
 }
+
+#[tokio::test]
+async fn a_database_of_every_earlier_schema_is_brought_forward_with_its_rows() {
+    for (step, earlier) in migrations::earlier().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toolgate.db");
+        let old = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true);
+        let old = SqlitePool::connect_with(old).await.unwrap();
+        earlier.run(&old).await.unwrap();
+        sqlx::query(
+            "INSERT INTO client_sessions VALUES ('id', 'alice', '2025-11-25', '{}', NULL, 1, '[\"a://b\"]', 10, 20)",
+        )
+        .execute(&old)
+        .await
+        .unwrap();
+        sqlx::query("INSERT INTO name_claims VALUES ('tools', 'fetch', 'a', 'fetch', 1, 'r')")
+            .execute(&old)
+            .await
+            .unwrap();
+        old.close().await;
+        let store = reopened(&StorePlace::File(path), NOW).await;
+        let supervisor = Supervisor::new();
+        let kept = store
+            .client_sessions(&supervisor)
+            .find("id")
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (
+                kept.user.as_str(),
+                kept.opened_unix_s,
+                kept.now.watched.as_slice()
+            ),
+            ("alice", 10, &["a://b".to_owned()][..]),
+            "from step {}",
+            step + 1
+        );
+        assert_eq!(store.name_claims().load().await.unwrap()[0].exposed, "fetch");
+        supervisor.stop().await;
+        store.close().await;
+    }
+}
