@@ -1,6 +1,6 @@
 #!/bin/sh
 # What `make bench-instructions` does: counts, with callgrind, how many instructions one call of each kind takes, and
-# holds that against benches/instructions.json: over 3 % more is a failure. Fewer is worth writing down.
+# holds that against benches/instructions.json: over 3 % more, in three counts, is a failure. Fewer is worth writing down.
 #   UPDATE=1   writes the file anew
 #   RUNS=5     counts so often, takes the medians and says the spread
 # The counts belong to one compiler, C library and kind of processor; the file names them. Where those differ, nothing

@@ -16,6 +16,8 @@ use crate::upstream::{self, Era};
 
 /// How much more a call may take than it is written down to.
 const TOLERANCE: f64 = 0.03;
+/// How often it is counted before a call is said to take more.
+const TRIES: usize = 3;
 /// Toolgate offers as many tools: five gateways with forty, one with four.
 const TOOLS: usize = 204;
 
@@ -85,7 +87,25 @@ pub(crate) async fn run(programs: &mut Programs, settings: &Settings) -> Result<
     let shown = settings.file.display();
     let text = fs::read_to_string(&settings.file).map_err(|error| format!("{shown}: {error}"))?;
     let written: Written = serde_json::from_str(&text).map_err(|error| format!("{shown}: {error}"))?;
-    Ok(compared(&written, &medians, &with))
+    let mut found = medians;
+    for _ in 1..TRIES {
+        if !is_more(&written, &found) || written.counted_with != with {
+            break;
+        }
+        // A busy machine cuts a stream into more pieces, which takes more; nothing makes a call take less.
+        println!("some call took more: counting again, and taking the least");
+        for (name, count) in counted(programs).await? {
+            found.entry(name).and_modify(|least| *least = count.min(*least));
+        }
+    }
+    Ok(compared(&written, &found, &with))
+}
+
+fn is_more(written: &Written, found: &BTreeMap<String, u64>) -> bool {
+    found.iter().any(|(name, found)| {
+        let expected = written.instructions.get(name).copied().unwrap_or_default();
+        *found as f64 > expected as f64 * (1.0 + written.tolerance)
+    })
 }
 
 fn compared(written: &Written, found: &BTreeMap<String, u64>, with: &BTreeMap<String, String>) -> Verdict {
