@@ -369,7 +369,7 @@ mod tests {
             assert!(members.get("name").is_none());
         }
         assert!(
-            started.elapsed() < std::time::Duration::from_secs(2),
+            started.elapsed() < std::time::Duration::from_secs(30),
             "{:?}",
             started.elapsed()
         );

@@ -20,6 +20,8 @@ use toolgate::upstream::transport::Transport;
 
 const GUARD: &str = env!("CARGO_BIN_EXE_toolgate");
 const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pipes/fake.py");
+/// A process has started and taken its first call by then, on a busy machine too.
+const STARTED: Duration = Duration::from_secs(2);
 
 struct Bench {
     host: Arc<Host>,
@@ -289,13 +291,13 @@ async fn a_cancelled_or_dropped_call_is_told_to_the_server() {
         let (route, call, _heard) = alice.call("sleep", &json!({}));
         let cancel = call.cancel.clone();
         let cancelling = async {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            tokio::time::sleep(STARTED).await;
             cancel.cancel();
         };
         let (outcome, ()) = tokio::join!(gateway.call(&route, call), cancelling);
         assert!(matches!(outcome, Err(CallError::Cancelled)));
         let (route, call, _heard) = alice.call("sleep", &json!({}));
-        let dropped = tokio::time::timeout(Duration::from_millis(400), gateway.call(&route, call)).await;
+        let dropped = tokio::time::timeout(STARTED, gateway.call(&route, call)).await;
         assert!(dropped.is_err());
         let state = told(&alice, &gateway, "state").await.unwrap();
         assert_eq!(state["cancelled"].as_array().unwrap().len(), 2, "{mode}");
