@@ -231,6 +231,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod cost;
-#[cfg(test)]
 mod tests;

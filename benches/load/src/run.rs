@@ -59,8 +59,8 @@ struct Plan<'a> {
 type Stage = &'static str;
 
 /// Every stage, in order. `--only` picks by name.
-pub(crate) const STAGES: [Stage; 9] = [
-    "one", "modern", "five", "routing", "eras", "slow", "gateways", "cores", "memory",
+pub(crate) const STAGES: [Stage; 10] = [
+    "one", "modern", "record", "five", "routing", "eras", "slow", "gateways", "cores", "memory",
 ];
 
 impl Run<'_> {
@@ -69,6 +69,7 @@ impl Run<'_> {
         match stage {
             "one" => self.one().await,
             "modern" => self.modern().await,
+            "record" => self.record().await,
             "five" => self.five().await,
             "routing" => self.routing().await,
             "eras" => self.eras().await,
@@ -140,6 +141,25 @@ impl Run<'_> {
             repetitions: 7,
         };
         self.compare(&targets.iter().collect::<Vec<_>>(), &plan).await
+    }
+
+    /// With the record of calls and without: both look their users up.
+    async fn record(&mut self) -> Result<(), String> {
+        let upstreams = self.programs.upstreams("k", Era::Legacy, 4, 1)?;
+        let with = self.programs.toolgate(&[&upstreams]).await?;
+        let without = self.programs.toolgate_unrecorded(&[&upstreams]).await?;
+        let behind = [&upstreams];
+        let plan = |operation: &str| Plan {
+            operation: operation.to_owned(),
+            work: Operation::Echo,
+            speaks: Speaks::Legacy,
+            upstreams: &behind,
+            clients: 64,
+            repetitions: 9,
+        };
+        let plans = [plan("echo, recorded"), plan("echo, not recorded")];
+        self.take_turns(&[(&with, &plans[0]), (&without, &plans[1])])
+            .await
     }
 
     /// Five gateways with forty tools each; nginx passes a list of as many tools on from one.

@@ -144,6 +144,16 @@ impl Programs {
     }
 
     pub(crate) async fn toolgate_on(&self, cores: &str, to: &[&Upstreams]) -> Result<Target, String> {
+        // Records are written together every so often: how many at once, and so what each costs, is a matter of time.
+        self.serve(cores, to, self.under.is_empty()).await
+    }
+
+    /// Starts Toolgate without the record of calls.
+    pub(crate) async fn toolgate_unrecorded(&self, to: &[&Upstreams]) -> Result<Target, String> {
+        self.serve(PROXY_CORE, to, false).await
+    }
+
+    async fn serve(&self, cores: &str, to: &[&Upstreams], recorded: bool) -> Result<Target, String> {
         let mut text = TOOLGATE_CONF.replace("{key}", KEY);
         let mut patterns: Vec<String> = (0..45).map(|index| format!("\"other_{index:02}_*\"")).collect();
         patterns.extend(
@@ -165,8 +175,7 @@ impl Programs {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let conf = self.out.join(format!("toolgate-{number}.toml"));
         text = text.replace("{store}", &self.store(number)?);
-        if !self.under.is_empty() {
-            // Records are written together every so often: how many at once, and so what each costs, is a matter of time.
+        if !recorded {
             text.push_str("\n[executions]\nenabled = false\n");
         }
         fs::write(&conf, text).map_err(|error| error.to_string())?;
