@@ -19,6 +19,7 @@ pub mod duplex;
 pub mod handshake;
 pub mod http;
 pub mod incoming;
+mod lease;
 pub mod lists;
 pub mod outgoing;
 pub mod rounds;

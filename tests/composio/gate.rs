@@ -94,7 +94,20 @@ impl Gate {
     }
 
     /// Sends a request of the modern era and returns the response.
-    pub(crate) async fn ask(&self, key: &str, method: &str, mut params: Value) -> Value {
+    pub(crate) async fn ask(&self, key: &str, method: &str, params: Value) -> Value {
+        self.ask_at(&format!("{}/mcp", self.url), Some(key), method, params)
+            .await
+            .1
+    }
+
+    /// Sends a request of the modern era to a URL and returns the status and the response.
+    pub(crate) async fn ask_at(
+        &self,
+        url: &str,
+        key: Option<&str>,
+        method: &str,
+        mut params: Value,
+    ) -> (u16, Value) {
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
@@ -102,24 +115,28 @@ impl Gate {
         });
         let mut request = self
             .http
-            .post(format!("{}/mcp", self.url))
-            .header("authorization", format!("Bearer {key}"))
+            .post(url)
             .header("content-type", "application/json")
             .header("accept", "application/json, text/event-stream")
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", method);
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
         if let Some(name) = params["name"].as_str() {
             request = request.header("mcp-name", name);
         }
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let answer = tokio::time::timeout(PATIENCE, request.body(body.to_string()).send());
-        let text = answer.await.unwrap().unwrap().text().await.unwrap();
+        let answer = answer.await.unwrap().unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
         assert!(!text.contains("trs_") && !text.contains("tool_router"), "{text}");
         let data = text
             .lines()
             .filter_map(|line| line.strip_prefix("data:"))
             .next_back();
-        serde_json::from_str(data.unwrap_or(&text)).unwrap()
+        (status, serde_json::from_str(data.unwrap_or(&text)).unwrap())
     }
 
     /// Has a tool executed that says who its user is at GitHub.

@@ -19,6 +19,7 @@ mod fake;
 mod gate;
 mod honest;
 mod in_band;
+mod integrations;
 mod isolation;
 mod killed;
 mod lasting;

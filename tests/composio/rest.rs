@@ -67,37 +67,8 @@ async fn create(gate: &Gate, key: &str, body: Value) -> (String, String) {
     (text("sessionId"), text("sessionUrl"))
 }
 
-/// Sends a request of the modern era to a URL, without a key.
-async fn ask(gate: &Gate, url: &str, method: &str, mut params: Value) -> (u16, Value) {
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    let mut request = gate
-        .http
-        .post(url)
-        .header("content-type", "application/json")
-        .header("accept", "application/json, text/event-stream")
-        .header("mcp-protocol-version", "2026-07-28")
-        .header("mcp-method", method);
-    if let Some(name) = params["name"].as_str() {
-        request = request.header("mcp-name", name);
-    }
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    let answer = request.body(body.to_string()).send().await.unwrap();
-    let status = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
-    assert!(!text.contains("trs_") && !text.contains("tool_router"), "{text}");
-    let data = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("data:"))
-        .next_back();
-    (status, serde_json::from_str(data.unwrap_or(&text)).unwrap())
-}
-
 async fn names(gate: &Gate, url: &str) -> Vec<String> {
-    let (_, listed) = ask(gate, url, "tools/list", json!({})).await;
+    let (_, listed) = gate.ask_at(url, None, "tools/list", json!({})).await;
     let tools = listed["result"]["tools"]
         .as_array()
         .unwrap_or_else(|| panic!("{listed}"));
@@ -128,22 +99,25 @@ async fn a_sessions_url_opens_its_own_tools_for_its_own_user_and_nothing_else() 
     assert!(listed.contains(&"COMPOSIO_SEARCH_TOOLS".to_owned()), "{listed:?}");
     assert!(!listed.contains(&"GMAIL_GET_PROFILE".to_owned()), "{listed:?}");
     let call = |name: &str| json!({ "name": name, "arguments": {} });
-    let (_, answer) = ask(
-        &gate,
-        &url,
-        "tools/call",
-        call("GITHUB_GET_THE_AUTHENTICATED_USER"),
-    )
-    .await;
+    let (_, answer) = gate
+        .ask_at(
+            &url,
+            None,
+            "tools/call",
+            call("GITHUB_GET_THE_AUTHENTICATED_USER"),
+        )
+        .await;
     assert_eq!(login(&answer), "alice");
-    let (_, answer) = ask(&gate, &url, "tools/call", call("GMAIL_GET_PROFILE")).await;
+    let (_, answer) = gate
+        .ask_at(&url, None, "tools/call", call("GMAIL_GET_PROFILE"))
+        .await;
     assert_eq!(
         answer["error"]["message"], "Unknown tool: GMAIL_GET_PROFILE",
         "as one that nobody has"
     );
     let parts = json!({ "tools": [{ "tool_slug": "GMAIL_GET_PROFILE", "arguments": {} }] });
     let multi = json!({ "name": "COMPOSIO_MULTI_EXECUTE_TOOL", "arguments": parts });
-    let (_, answer) = ask(&gate, &url, "tools/call", multi).await;
+    let (_, answer) = gate.ask_at(&url, None, "tools/call", multi).await;
     assert!(
         answer["error"]["message"]
             .as_str()
@@ -174,16 +148,19 @@ async fn a_sessions_url_opens_its_own_tools_for_its_own_user_and_nothing_else() 
     )
     .await;
     assert_eq!(status, 401);
-    let (status, _) = ask(&gate, &format!("{}/mcp", gate.url), "tools/list", json!({})).await;
+    let (status, _) = gate
+        .ask_at(&format!("{}/mcp", gate.url), None, "tools/list", json!({}))
+        .await;
     assert_eq!(status, 401);
     for wrong in [ALICE, "", "0", &token[..63]] {
-        let (status, _) = ask(
-            &gate,
-            &format!("{}/mcp/s/{wrong}", gate.url),
-            "tools/list",
-            json!({}),
-        )
-        .await;
+        let (status, _) = gate
+            .ask_at(
+                &format!("{}/mcp/s/{wrong}", gate.url),
+                None,
+                "tools/list",
+                json!({}),
+            )
+            .await;
         assert!(matches!(status, 401 | 404), "{wrong}: {status}");
     }
     gate.stop().await;
@@ -230,7 +207,7 @@ async fn a_deleted_sessions_url_opens_nothing_and_the_users_connections_stay() {
         (200, json!({ "success": true }))
     );
     assert_eq!(send(&gate, ALICE, Method::DELETE, &path, None).await.0, 404);
-    assert_eq!(ask(&gate, &url, "tools/list", json!({})).await.0, 401);
+    assert_eq!(gate.ask_at(&url, None, "tools/list", json!({})).await.0, 401);
     assert_eq!(
         fake.sessions().values().filter(|user| *user == "alice").count(),
         0

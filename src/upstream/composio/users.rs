@@ -2,18 +2,18 @@
 //! makes room, unless calls are running.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Held;
-use crate::clock::{self, Instant};
+use crate::clock;
 use crate::exchange::Client;
 use crate::ids::UserId;
 use crate::integrations::composio::LISTING_USER;
 use crate::integrations::sessions::{SessionError, Which};
 use crate::limits::UPSTREAM_SESSIONS_MAX;
 use crate::upstream::http::flight::Flight;
+use crate::upstream::lease::{self, Place, Usage};
 
 /// Whose session, and which of theirs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,8 +48,7 @@ impl Whose {
 pub(super) struct Slot {
     pub(super) whose: Whose,
     pub(super) held: Flight<Arc<Held>, SessionError>,
-    used: Mutex<Instant>,
-    busy: AtomicUsize,
+    usage: Usage,
 }
 
 impl Slot {
@@ -57,43 +56,17 @@ impl Slot {
         Self {
             whose: whose.clone(),
             held: Flight::default(),
-            used: Mutex::new(clock::now()),
-            busy: AtomicUsize::new(0),
+            usage: Usage::default(),
         }
     }
-
-    fn used(&self) -> Instant {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
-    }
-
-    fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire) > 0
-    }
 }
 
-/// A place in use: it stays while this lives.
-pub(super) struct Lease(Arc<Slot>);
+/// A place in use.
+pub(super) type Lease = lease::Lease<Slot>;
 
-impl Lease {
-    fn new(slot: &Arc<Slot>) -> Self {
-        slot.busy.fetch_add(1, Ordering::AcqRel);
-        slot.touch();
-        Self(Arc::clone(slot))
-    }
-
-    pub(super) fn slot(&self) -> &Arc<Slot> {
-        &self.0
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+impl Place for Slot {
+    fn usage(&self) -> &Usage {
+        &self.usage
     }
 }
 
@@ -111,8 +84,8 @@ impl Users {
         if slots.len() >= UPSTREAM_SESSIONS_MAX {
             let oldest = slots
                 .values()
-                .filter(|slot| !slot.is_busy())
-                .min_by_key(|slot| slot.used())
+                .filter(|slot| !slot.usage.is_busy())
+                .min_by_key(|slot| slot.usage.used())
                 .map(|slot| slot.whose.clone());
             evicted = slots.remove(&oldest?);
         }
@@ -131,7 +104,7 @@ impl Users {
     /// Takes out those who were away for so long.
     pub(super) fn take_idle(&self, idle_max: Duration) -> Vec<Arc<Slot>> {
         let now = clock::now();
-        self.take(|slot| !slot.is_busy() && now.duration_since(slot.used()) >= idle_max)
+        self.take(|slot| !slot.usage.is_busy() && now.duration_since(slot.usage.used()) >= idle_max)
     }
 
     /// Takes out everybody.

@@ -2,7 +2,6 @@
 //! declared something else. Bounded: the least recently used makes room, unless calls are running on it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +11,13 @@ use super::fault::Fault;
 use super::flight::Flight;
 use super::session::Session;
 use super::talk::Running;
-use crate::clock::{self, Instant};
+use crate::clock;
 use crate::exchange::{Client, Outbox, Scope};
 use crate::ids::UserId;
 use crate::limits::UPSTREAM_SESSIONS_MAX;
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::meta::LogLevel;
+use crate::upstream::lease::{self, Place, Usage};
 use crate::upstream::outgoing;
 use crate::upstream::watches::Watches;
 
@@ -70,8 +70,7 @@ pub(super) struct Slot {
     pub(super) level: Mutex<Option<LogLevel>>,
     /// The calls that run on it.
     pub(super) running: Running,
-    used: Mutex<Instant>,
-    busy: AtomicUsize,
+    usage: Usage,
 }
 
 impl Slot {
@@ -83,8 +82,7 @@ impl Slot {
             watches: Watches::default(),
             level: Mutex::new(None),
             running: Running::default(),
-            used: Mutex::new(clock::now()),
-            busy: AtomicUsize::new(0),
+            usage: Usage::default(),
         }
     }
 
@@ -121,40 +119,14 @@ impl Slot {
         let client = self.client.as_ref().filter(|_| self.is_one_clients())?;
         client.outbox.as_ref()
     }
-
-    fn used(&self) -> Instant {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
-    }
-
-    fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire) > 0
-    }
 }
 
 /// A slot in use: it stays in the pool while this lives.
-#[derive(Debug)]
-pub(super) struct Lease(Arc<Slot>);
+pub(super) type Lease = lease::Lease<Slot>;
 
-impl Lease {
-    pub(super) fn new(slot: &Arc<Slot>) -> Self {
-        slot.busy.fetch_add(1, Ordering::AcqRel);
-        slot.touch();
-        Self(Arc::clone(slot))
-    }
-
-    pub(super) fn slot(&self) -> &Arc<Slot> {
-        &self.0
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+impl Place for Slot {
+    fn usage(&self) -> &Usage {
+        &self.usage
     }
 }
 
@@ -173,8 +145,8 @@ impl Pool {
         if slots.len() >= UPSTREAM_SESSIONS_MAX {
             let oldest = slots
                 .values()
-                .filter(|slot| slot.key != Key::Ourselves && !slot.is_busy())
-                .min_by_key(|slot| slot.used())
+                .filter(|slot| slot.key != Key::Ourselves && !slot.usage.is_busy())
+                .min_by_key(|slot| slot.usage.used())
                 .map(|slot| slot.key.clone());
             evicted = slots.remove(&oldest.ok_or(Fault::Crowded)?);
         }
@@ -190,8 +162,8 @@ impl Pool {
         let now = clock::now();
         self.take(|slot| {
             slot.key != Key::Ourselves
-                && !slot.is_busy()
-                && now.duration_since(slot.used()) >= idle_max
+                && !slot.usage.is_busy()
+                && now.duration_since(slot.usage.used()) >= idle_max
                 && slot.watches.is_empty()
         })
     }
