@@ -8,6 +8,8 @@
     reason = "tests of real processes and sockets: what fails is the test, and time is real"
 )]
 
+mod bench;
 mod people;
+mod processes;
 mod sse;
 mod stdio;

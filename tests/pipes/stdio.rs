@@ -1,114 +1,23 @@
-//! Gateways over stdio against a real process (`fake.py`) under the real guard: eras, isolation, faults.
+//! Gateways over stdio against a real process: eras, what a server gets, questions, notifications, faulty answers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::people::{Person, route};
 use serde_json::{Value, json};
 use toolgate::catalog::listing::Kind;
 use toolgate::catalog::route::Route;
-use toolgate::config::{self, EraChoice, Processes, Secret};
-use toolgate::exchange::{Answer, CallError, Event, Outbox};
-use toolgate::ids::GatewayId;
+use toolgate::config::{EraChoice, Processes};
+use toolgate::exchange::{CallError, Event, Outbox};
 use toolgate::protocol::json::Raw;
 use toolgate::protocol::message::Outcome;
 use toolgate::protocol::meta::LogLevel;
 use toolgate::protocol::version::Era;
-use toolgate::supervisor::Supervisor;
-use toolgate::upstream::stdio::{self, Host};
-use toolgate::upstream::transport::Transport;
 
-const GUARD: &str = env!("CARGO_BIN_EXE_toolgate");
-const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pipes/fake.py");
+use crate::bench::{Bench, eventually, said, told};
+use crate::people::{Person, route};
+
 /// A process has started and taken its first call by then, on a busy machine too.
 const STARTED: Duration = Duration::from_secs(2);
-
-struct Bench {
-    host: Arc<Host>,
-    supervisor: Supervisor,
-}
-
-impl Bench {
-    fn new(processes_max: usize) -> Self {
-        let supervisor = Supervisor::new();
-        let mut environment: Vec<_> = std::env::vars_os().collect();
-        environment.push(("ALICE_KEY".into(), "must not leak".into()));
-        environment.push(("PASSED_ON".into(), "yes".into()));
-        let host = Host::new(
-            GUARD.into(),
-            environment,
-            processes_max,
-            Duration::from_secs(10),
-            supervisor.clone(),
-        );
-        Self {
-            host: Arc::new(host),
-            supervisor,
-        }
-    }
-
-    fn gateway(&self, args: &[&str], processes: Processes, era: EraChoice) -> Arc<dyn Transport> {
-        let mut command = vec!["python3".to_owned(), FAKE.to_owned()];
-        command.extend(args.iter().map(ToString::to_string));
-        self.running(command, processes, era)
-    }
-
-    fn fake(&self, mode: &str, processes: Processes) -> Arc<dyn Transport> {
-        self.gateway(&[mode], processes, EraChoice::Auto)
-    }
-
-    fn running(&self, command: Vec<String>, processes: Processes, era: EraChoice) -> Arc<dyn Transport> {
-        let gateway = config::Gateway {
-            name: GatewayId::new("fake"),
-            transport: config::Transport::Stdio {
-                command,
-                env: vec![("TOKEN".to_owned(), Secret::new("t0".to_owned()))],
-                env_pass: vec!["PASSED_ON".to_owned()],
-                cwd: Some("/".into()),
-                processes,
-                era,
-            },
-            timeout: Duration::from_secs(15),
-            in_flight_max: 8,
-            required: false,
-            allow: None,
-            deny: Vec::new(),
-            rename: std::collections::BTreeMap::new(),
-            prefix: None,
-        };
-        stdio::transport(&self.host, &gateway).unwrap()
-    }
-}
-
-async fn told(person: &Person, gateway: &Arc<dyn Transport>, tool: &str) -> Result<Value, CallError> {
-    let (route, call, _heard) = person.call(tool, &json!({}));
-    gateway.call(&route, call).await.map(|answer| said(&answer))
-}
-
-/// What the fake put into its text.
-fn said(answer: &Answer) -> Value {
-    let message: Value = serde_json::from_slice(&answer.response.raw).unwrap();
-    let text = message["result"]["content"][0]["text"].as_str();
-    serde_json::from_str(text.unwrap_or_else(|| panic!("no text in {message}"))).unwrap()
-}
-
-fn runs(pid: &Value) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')')
-        .next()
-        .is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
-}
-
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    while !holds().await {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "never came true: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 #[tokio::test]
 async fn every_era_is_found_also_behind_servers_that_go_silent_or_end_on_the_probe() {
@@ -328,110 +237,6 @@ async fn garbage_on_stdout_and_a_flood_on_stderr_do_no_harm() {
 }
 
 #[tokio::test]
-async fn a_crash_fails_the_call_names_the_reason_and_the_next_attempt_waits() {
-    let bench = Bench::new(4);
-    let gateway = bench.fake("legacy", Processes::Shared);
-    let changes = gateway.changes();
-    let alice = Person::legacy("alice");
-    let before = told(&alice, &gateway, "pid").await.unwrap();
-    let error = told(&alice, &gateway, "crash").await.unwrap_err();
-    let CallError::Failed {
-        gateway: name,
-        reason,
-        sent,
-    } = &error
-    else {
-        panic!("{error:?}")
-    };
-    assert_eq!((name.as_str(), *sent), ("fake", true));
-    assert_eq!(reason, "it exited with status 3: crashed\\u{1b}[31m on purpose");
-    assert!(changes.has_changed().unwrap(), "the loss is news");
-    let refused = told(&alice, &gateway, "pid").await.unwrap_err();
-    let CallError::Unavailable { reason, .. } = &refused else {
-        panic!("{refused:?}")
-    };
-    assert!(
-        reason.contains("status 3") && reason.contains("next attempt in"),
-        "{reason}"
-    );
-    let mut after = Value::Null;
-    eventually("it is back", async || {
-        told(&alice, &gateway, "pid").await.is_ok_and(|pid| {
-            after = pid;
-            true
-        })
-    })
-    .await;
-    assert_ne!(after, before);
-    assert!(!runs(&before));
-    let error = told(&alice, &gateway, "die").await.unwrap_err();
-    assert!(error.to_string().contains("signal 9"), "{error}");
-}
-
-#[tokio::test]
-async fn a_line_beyond_the_bound_ends_the_process() {
-    let bench = Bench::new(4);
-    let gateway = bench.fake("legacy", Processes::Shared);
-    let alice = Person::legacy("alice");
-    let pid = told(&alice, &gateway, "pid").await.unwrap();
-    let error = told(&alice, &gateway, "giant").await.unwrap_err();
-    assert!(error.to_string().contains("longer than any message"), "{error}");
-    eventually("it is gone", async || !runs(&pid)).await;
-}
-
-#[tokio::test]
-async fn a_server_that_cannot_start_says_why() {
-    let bench = Bench::new(4);
-    let broken = bench.fake("broken", Processes::Shared);
-    let error = told(&Person::legacy("alice"), &broken, "pid").await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "gateway fake is not available: it exited with status 1: no key was given"
-    );
-    let command = vec!["no-such-program".to_owned()];
-    let absent = bench.running(command, Processes::Shared, EraChoice::Auto);
-    let error = absent.list().await.unwrap_err();
-    assert!(
-        error
-            .0
-            .contains("\"no-such-program\": install it, or mend `command`"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn users_and_sessions_have_processes_of_their_own_where_that_is_asked_for() {
-    let bench = Bench::new(16);
-    let (alice, bob) = (Person::legacy("alice"), Person::legacy("bob"));
-    let other = alice.clone().session("another session of alice");
-    for (processes, same_user, same_everybody) in [
-        (Processes::Shared, true, true),
-        (Processes::PerUser, true, false),
-        (Processes::PerSession, false, false),
-    ] {
-        let gateway = bench.fake("legacy", processes);
-        gateway.list().await.unwrap();
-        let pid = async |person: &Person| told(person, &gateway, "pid").await.unwrap();
-        let (a, again, b, o) = (
-            pid(&alice).await,
-            pid(&alice).await,
-            pid(&bob).await,
-            pid(&other).await,
-        );
-        assert_eq!(a, again, "{processes:?}");
-        assert_eq!(a == o, same_user, "{processes:?}");
-        assert_eq!(a == b, same_everybody, "{processes:?}");
-        if processes == Processes::PerSession {
-            gateway.scope_ended(&alice.0).await;
-            eventually("alice's process is gone", async || !runs(&a)).await;
-            assert!(runs(&b) && runs(&o));
-        }
-        gateway.shut_down().await;
-        assert!(![a, b, o].iter().any(runs), "{processes:?}");
-    }
-}
-
-#[tokio::test]
 async fn a_session_declares_what_its_client_declared_and_a_shared_process_everything() {
     let bench = Bench::new(4);
     let alice = Person::legacy("alice");
@@ -446,29 +251,6 @@ async fn a_session_declares_what_its_client_declared_and_a_shared_process_everyt
         let state = told(&alice, &gateway, "state").await.unwrap();
         assert_eq!(state["initialized"]["capabilities"], declared);
         gateway.shut_down().await;
-    }
-}
-
-#[tokio::test]
-async fn the_least_used_idle_process_makes_room_and_busy_ones_do_not() {
-    let bench = Bench::new(2);
-    let gateway = bench.fake("legacy", Processes::PerUser);
-    let pids = async |user: &str| told(&Person::legacy(user), &gateway, "pid").await;
-    let (a, b) = (pids("alice").await.unwrap(), pids("bob").await.unwrap());
-    pids("alice").await.unwrap();
-    let c = pids("carol").await.unwrap();
-    assert!(!runs(&b), "bob's was used least");
-    assert!(runs(&a) && runs(&c));
-    let (route, first, _heard) = Person::legacy("alice").call("sleep", &json!({}));
-    let (_, second, _heard) = Person::legacy("carol").call("sleep", &json!({}));
-    let third = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        pids("dave").await
-    };
-    tokio::select! {
-        _ = gateway.call(&route, first) => panic!("sleeps"),
-        _ = gateway.call(&route, second) => panic!("sleeps"),
-        refused = third => assert!(matches!(refused, Err(CallError::Busy { .. })), "{refused:?}"),
     }
 }
 
@@ -537,15 +319,4 @@ async fn changes_of_lists_and_watched_resources_are_heard() {
             assert_eq!(state["resources/unsubscribe"], "x://1");
         }
     }
-}
-
-#[tokio::test]
-async fn stopping_the_house_ends_every_process() {
-    let bench = Bench::new(4);
-    let gateway = bench.fake("legacy", Processes::PerUser);
-    let a = told(&Person::legacy("alice"), &gateway, "pid").await.unwrap();
-    let b = told(&Person::legacy("bob"), &gateway, "pid").await.unwrap();
-    assert!(runs(&a) && runs(&b));
-    bench.supervisor.stop().await;
-    assert!(!runs(&a) && !runs(&b));
 }
