@@ -4,7 +4,7 @@ use std::future::Future;
 
 use serde_json::{Value, json};
 
-use crate::connect::{House, PATIENCE, key};
+use crate::connect::{House, PATIENCE, client, key};
 
 pub(crate) const MODERN: &str = "2026-07-28";
 pub(crate) const LEGACY: &str = "2025-11-25";
@@ -16,9 +16,10 @@ pub(crate) enum Era {
 }
 
 /// A client; `url` says whether it can send its user to a page.
-pub(crate) struct Agent<'a> {
-    house: &'a House,
-    user: &'a str,
+pub(crate) struct Agent {
+    url: String,
+    http: reqwest::Client,
+    key: String,
     era: Era,
     capabilities: Value,
     session: Option<String>,
@@ -51,16 +52,22 @@ impl Went {
     }
 }
 
-impl<'a> Agent<'a> {
-    pub(crate) async fn new(house: &'a House, user: &'a str, era: Era, url: bool) -> Self {
+impl Agent {
+    pub(crate) async fn new(house: &House, user: &str, era: Era, url: bool) -> Self {
+        Self::at(&house.url, user, era, url).await
+    }
+
+    /// One that speaks to a Toolgate at `http://host:port`.
+    pub(crate) async fn at(base: &str, user: &str, era: Era, url: bool) -> Self {
         let capabilities = if url {
             json!({ "elicitation": { "form": {}, "url": {} } })
         } else {
             json!({})
         };
         let mut agent = Self {
-            house,
-            user,
+            url: format!("{base}/mcp"),
+            http: client(),
+            key: key(user),
             era,
             capabilities,
             session: None,
@@ -78,12 +85,16 @@ impl<'a> Agent<'a> {
         agent
     }
 
+    /// The id of a legacy client's session.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
     async fn post(&self, body: &Value) -> reqwest::Response {
         let mut request = self
-            .house
             .http
-            .post(format!("{}/mcp", self.house.url))
-            .header("authorization", format!("Bearer {}", key(self.user)))
+            .post(&self.url)
+            .header("authorization", format!("Bearer {}", self.key))
             .header("content-type", "application/json")
             .header("accept", "application/json, text/event-stream");
         request = match (&self.era, &self.session) {

@@ -2,77 +2,32 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::connect::{PATIENCE, TOOLKITS, client, consent, file, look, rest, standings};
+use crate::connect::{TOOLKITS, client, consent, file, look, rest, standings};
 use crate::fake::Fake;
+use crate::process::Process;
 
-/// A gateway as a process, on a port that stays the same.
-struct Gateway {
-    child: Child,
-    url: String,
+async fn start(folder: &Path, port: u16, fake: &Fake) -> Process {
+    let store = format!("sqlite://{}/toolgate.db", folder.display());
+    let text = file(fake, &store, TOOLKITS).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    Process::start(folder, &text, &[]).await
 }
 
-impl Gateway {
-    async fn start(folder: &Path, port: u16, fake: &Fake) -> Self {
-        let store = format!("sqlite://{}/toolgate.db", folder.display());
-        let text = file(fake, &store, TOOLKITS).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
-        std::fs::write(folder.join("gateways.toml"), text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_toolgate"))
-            .arg("serve")
-            .current_dir(folder)
-            .env_clear()
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let gateway = Self {
-            child,
-            url: format!("http://127.0.0.1:{port}"),
-        };
-        let up = async {
-            while client()
-                .get(format!("{}/livez", gateway.url))
-                .send()
-                .await
-                .is_err()
-            {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, up).await.expect("it starts");
-        gateway
-    }
-
-    /// SIGKILL: no chance to write anything more.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    async fn ask(&self, user: &str, method: Method, path: &str, body: Option<Value>) -> Value {
-        let (status, answer) = rest(&client(), &self.url, user, method, path, body).await;
-        assert_eq!(status, 200, "{path}: {answer}");
-        answer
-    }
-
-    /// How every toolkit stands for alice, of Toolgate's own knowledge: nothing that was lost is healed by Composio.
-    async fn standings(&self, fake: &Fake) -> Value {
-        fake.is_down(true);
-        let page = self.ask("alice", Method::GET, "/api/integrations", None).await;
-        fake.is_down(false);
-        standings(&page)
-    }
+async fn ask(gateway: &Process, user: &str, method: Method, path: &str, body: Option<Value>) -> Value {
+    let (status, answer) = rest(&client(), &gateway.url, user, method, path, body).await;
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
 }
 
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// How every toolkit stands for alice, of Toolgate's own knowledge: nothing that was lost is healed by Composio.
+async fn remembered(gateway: &Process, fake: &Fake) -> Value {
+    fake.is_down(true);
+    let page = ask(gateway, "alice", Method::GET, "/api/integrations", None).await;
+    fake.is_down(false);
+    standings(&page)
 }
 
 #[tokio::test]
@@ -86,14 +41,14 @@ async fn a_gateway_that_is_killed_at_any_point_of_a_flow_goes_on_with_it() {
         .port();
     let connect = "/api/integrations/github/connect";
     // One that works, one that failed, one that waits.
-    let gateway = Gateway::start(folder.path(), port, &fake).await;
+    let gateway = start(folder.path(), port, &fake).await;
     for (toolkit, decision) in [("gmail", "allow"), ("slack", "deny")] {
         let path = format!("/api/integrations/{toolkit}/connect");
-        let begun = gateway.ask("alice", Method::POST, &path, Some(json!({}))).await;
+        let begun = ask(&gateway, "alice", Method::POST, &path, Some(json!({}))).await;
         look(&consent(begun["authUrl"].as_str().unwrap(), decision).await).await;
     }
-    let begun = gateway.ask("alice", Method::POST, connect, Some(json!({}))).await;
-    let before = gateway.standings(&fake).await;
+    let begun = ask(&gateway, "alice", Method::POST, connect, Some(json!({}))).await;
+    let before = remembered(&gateway, &fake).await;
     for told in [
         "[\"github\",\"PENDING\"",
         "[\"gmail\",\"ACTIVE\"",
@@ -103,23 +58,23 @@ async fn a_gateway_that_is_killed_at_any_point_of_a_flow_goes_on_with_it() {
     }
     // Killed after the link was made: the state is good, and the list says the same.
     gateway.kill();
-    let gateway = Gateway::start(folder.path(), port, &fake).await;
-    assert_eq!(gateway.standings(&fake).await, before);
+    let gateway = start(folder.path(), port, &fake).await;
+    assert_eq!(remembered(&gateway, &fake).await, before);
     // Killed while the user is at the provider: the browser finds nobody, and comes again.
     gateway.kill();
     let back = consent(begun["authUrl"].as_str().unwrap(), "allow").await;
     assert!(client().get(&back).send().await.is_err());
-    let gateway = Gateway::start(folder.path(), port, &fake).await;
+    let gateway = start(folder.path(), port, &fake).await;
     let shown = look(&back).await;
     assert_eq!(shown.outcome(), "connected", "{shown:?}");
-    let before = gateway.standings(&fake).await;
+    let before = remembered(&gateway, &fake).await;
     assert!(before.to_string().contains("[\"github\",\"ACTIVE\""), "{before}");
     // Killed after it came back: the page says the same, once more is not twice.
     gateway.kill();
-    let gateway = Gateway::start(folder.path(), port, &fake).await;
-    assert_eq!(gateway.standings(&fake).await, before);
+    let gateway = start(folder.path(), port, &fake).await;
+    assert_eq!(remembered(&gateway, &fake).await, before);
     assert_eq!(look(&back).await.outcome(), "connected");
-    let again = gateway.ask("alice", Method::POST, connect, Some(json!({}))).await;
+    let again = ask(&gateway, "alice", Method::POST, connect, Some(json!({}))).await;
     assert_eq!(again, json!({ "connected": true, "needsAuth": false }));
     let accounts = fake.accounts_of("alice");
     let active = accounts.iter().filter(|one| one["status"] == "ACTIVE").count();

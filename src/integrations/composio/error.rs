@@ -11,6 +11,8 @@ use crate::limits::{COMPOSIO_API_ANSWER_BYTES_MAX, COMPOSIO_API_TIMEOUT};
 
 /// What an error of Composio tells of itself, in at most this many characters a part.
 const TEXT_CHARS_MAX: usize = 240;
+/// What Composio's own secrets begin with: the id of a session, the token of a link, keys.
+const SECRETS_BEGIN: [&str; 4] = ["trs_", "lk_", "ak_", "uak_"];
 
 /// Why the API gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -231,10 +233,24 @@ fn plain(text: &str, secrets: &[&str]) -> String {
     for secret in secrets {
         text = text.replace(secret, "***");
     }
-    text.chars()
+    without_secrets(&text)
+        .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(TEXT_CHARS_MAX)
         .collect()
+}
+
+/// Replaces what has the form of a secret of Composio's, whosever it is.
+fn without_secrets(text: &str) -> String {
+    let of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let shown = |part: &str| {
+        let (word, end) = part.split_at(part.trim_end_matches(|c| !of_word(c)).len());
+        let secret = SECRETS_BEGIN
+            .iter()
+            .any(|begin| word.len() > begin.len() && word.starts_with(begin));
+        format!("{}{end}", if secret { "***" } else { word })
+    };
+    text.split_inclusive(|c| !of_word(c)).map(shown).collect()
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -254,4 +270,37 @@ pub(super) fn root_cause(error: &reqwest::Error) -> String {
         return "the request failed".to_owned();
     }
     plain(&cause.to_string(), &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_the_form_of_a_secret_is_not_shown_whosever_it_is() {
+        let body = |message: &str| serde_json::json!({ "error": { "message": message } }).to_string();
+        for (message, shown) in [
+            (
+                "Tool router session with ID trs_a-B_9 not found",
+                "session with ID *** not found",
+            ),
+            (
+                "see https://h/tool_router/trs_a/mcp",
+                "https://h/tool_router/***/mcp",
+            ),
+            ("link lk_0123 is used", "link *** is used"),
+            ("Invalid API key: ak_s3c******", "key: *********"),
+            (
+                "another's uak_1, and ours: the-key",
+                "another's ***, and ours: ***",
+            ),
+            (
+                "`trs_` begins an id; speak_up; weak_1",
+                "`trs_` begins an id; speak_up; weak_1",
+            ),
+        ] {
+            let said = said(body(message).as_bytes(), &["the-key"]);
+            assert!(said.ends_with(shown), "{said}");
+        }
+    }
 }
