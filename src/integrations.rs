@@ -6,5 +6,6 @@ pub mod connections;
 mod projects;
 mod servers;
 pub mod sessions;
+mod standing;
 
 pub use projects::{Project, Projects};

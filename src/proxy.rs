@@ -112,7 +112,7 @@ impl Proxy {
         match &config.transport {
             Transport::Composio(options) => {
                 let view = self.view(&call.client.principal);
-                composio_parts::admit(&view, options, route, &call.request)
+                composio_parts::admit(&view, options, route, call)
             }
             _ => Ok(()),
         }

@@ -34,7 +34,8 @@ pub(super) fn too_many_calls(at_most: usize) -> Problem {
 pub(super) fn problem(parts: &Parts, error: &ProxyError) -> Problem {
     match error {
         ProxyError::UnknownTool(name) => no_such_tool(name),
-        ProxyError::UnknownPrompt(_)
+        ProxyError::UnknownToolkit(_)
+        | ProxyError::UnknownPrompt(_)
         | ProxyError::UnknownTask
         | ProxyError::UnknownResource(_)
         | ProxyError::InvalidParams(_)

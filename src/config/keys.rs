@@ -211,7 +211,7 @@ pub const KEYS: &[Key] = &[
     key("gateways.*.workbench", Kind::Flag, WhenAbsent::Absent, "Whether sessions have Composio's sandbox. Its code may execute tools that `deny` and `permitted` do not see. Absent: `true`, with `preload = \"all\"` `false`."),
     key("gateways.*.multi_account", Kind::Flag, WhenAbsent::Text("false"), "Whether a user may have several accounts of one toolkit."),
     number("gateways.*.multi_account_max", (2, 10), limits::COMPOSIO_ACCOUNTS_PER_TOOLKIT, "Accounts of one toolkit, with `multi_account`."),
-    key("gateways.*.multi_account_explicit", Kind::Flag, WhenAbsent::Text("false"), "Whether a call must name its account where there are several, with `multi_account`."),
+    key("gateways.*.multi_account_explicit", Kind::Flag, WhenAbsent::Text("false"), "Whether a call must name its account where there are several, with `multi_account`. Otherwise the account that the user chose is used, or the one that was connected last."),
     key("gateways.*.callback_url", Kind::Text, WhenAbsent::Absent, "Where browsers come back to from a connection: a page of your own, which gets `state` in its query and hands it to `POST /api/integrations/{toolkit}/complete`. Absent: Toolgate's page below `public_url`; for what `COMPOSIO_MANAGE_CONNECTIONS` begins, Composio's."),
     key("gateways.*.webhook_secret", Kind::Text, WhenAbsent::Absent, "The secret of the project's webhook subscription, best as `${VAR}`. Never printed. Absent: `POST /api/webhooks/composio` is 404."),
     duration("gateways.*.timeout_ms", (100, DAY_MS), limits::CALL_TIMEOUT, "A whole call. When the key is absent, `kind = \"composio\"` takes 240000: some of its tools block for minutes."),

@@ -142,6 +142,7 @@ impl Fault {
     pub(super) fn of(error: &ProxyError, spoken: Spoken) -> Self {
         match error {
             ProxyError::UnknownTool(name) => Self::new(INVALID_PARAMS, format!("Unknown tool: {name}")),
+            ProxyError::UnknownToolkit(name) => Self::new(INVALID_PARAMS, format!("Unknown toolkit: {name}")),
             ProxyError::UnknownPrompt(name) => Self::new(INVALID_PARAMS, format!("Unknown prompt: {name}")),
             ProxyError::UnknownResource(uri) => {
                 let code = if spoken == Spoken::Modern {
@@ -262,6 +263,7 @@ mod tests {
         let call = |error| ProxyError::Call(error);
         let rows = [
             (ProxyError::UnknownTool("t".into()), -32602, 200, -32602, 200),
+            (ProxyError::UnknownToolkit("t".into()), -32602, 200, -32602, 200),
             (ProxyError::UnknownPrompt("p".into()), -32602, 200, -32602, 200),
             (
                 ProxyError::UnknownResource("u://x".into()),

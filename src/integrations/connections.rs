@@ -9,7 +9,6 @@ mod flow;
 mod listing;
 mod reach;
 mod settle;
-mod standing;
 mod webhook;
 
 use std::sync::Arc;
@@ -122,6 +121,16 @@ impl Connections {
     /// [`ConnectError::Store`].
     pub async fn known(&self, place: &Place) -> Result<Vec<Connection>, ConnectError> {
         Ok(self.store.connections().at(place).await?)
+    }
+
+    /// Returns the accounts that a user chose, one for a toolkit at most, of those that work.
+    ///
+    /// # Errors
+    /// [`ConnectError::Store`].
+    pub async fn chosen(&self, project: &Project, user: &UserId) -> Result<Vec<Connection>, ConnectError> {
+        let mut known = self.store.connections().of_user(project.gateway(), user).await?;
+        known.retain(|one| one.chosen && active(one));
+        Ok(known)
     }
 
     fn changed(&self) {

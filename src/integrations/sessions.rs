@@ -4,6 +4,8 @@
 
 mod error;
 mod making;
+mod pins;
+mod telling;
 mod turns;
 
 use std::collections::HashSet;
@@ -16,7 +18,7 @@ use tokio::sync::oneshot;
 
 pub use self::error::SessionError;
 pub(super) use self::turns::Turns;
-use super::composio::{ApiError, Composio, Session, SessionId, SessionOptions};
+use super::composio::{Composio, Session, SessionId, SessionOptions};
 use crate::clock;
 use crate::config;
 use crate::ids::{GatewayId, UserId};
@@ -299,82 +301,6 @@ impl Inner {
             Some(first) if some.is_empty() => Err(SessionError::Toolkit(first.clone())),
             _ => Ok(SessionOptions::of(&self.options, Some(&some))),
         }
-    }
-
-    /// Looks at a session that we know of.
-    async fn look(&self, row: SessionRow) -> Result<Opened, SessionError> {
-        let Some(id) = row.theirs.as_ref().and_then(session_id) else {
-            return self.make(row.place).await;
-        };
-        let told = SessionOptions::read(&row.options);
-        let wanted = self.options(row.place.toolkits.as_deref())?;
-        let changes = wanted.changes_since(&told.clone().without_accounts());
-        let found = if changes.is_empty() {
-            self.api.session(&id).await
-        } else {
-            self.api.update_session(&id, &changes).await
-        };
-        match found {
-            Ok(session) => {
-                if !changes.is_empty() {
-                    let accounts = told.accounts();
-                    let told = wanted.with_accounts(accounts).text();
-                    self.store.composio_sessions().set_options(&row.id, &told).await?;
-                    tracing::info!(gateway.id = %self.gateway, session.id = row.id, "a Composio session was changed");
-                }
-                Ok(Opened {
-                    id: row.id.into(),
-                    session,
-                })
-            }
-            Err(ApiError::NotFound(_)) => {
-                tracing::info!(gateway.id = %self.gateway, session.id = row.id, "a Composio session is gone");
-                self.make(row.place).await
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn change(
-        &self,
-        user: &UserId,
-        id: &str,
-        toolkits: Option<Vec<String>>,
-    ) -> Result<(), SessionError> {
-        let row = self.row(user, id).await?;
-        if row.place.toolkits == toolkits {
-            return Ok(());
-        }
-        let (Some(_), Some(toolkits)) = (&row.place.toolkits, toolkits) else {
-            return Err(SessionError::Fixed);
-        };
-        let sessions = self.store.composio_sessions();
-        if sessions
-            .at(&self.place(user, Some(toolkits.clone())))
-            .await?
-            .is_some()
-        {
-            return Err(SessionError::Taken);
-        }
-        let told = SessionOptions::read(&row.options);
-        let wanted = self
-            .options(Some(&toolkits))?
-            .with_accounts(told.accounts_of(&toolkits));
-        let found = match row.theirs.as_ref().and_then(session_id) {
-            Some(theirs) => {
-                self.api
-                    .update_session(&theirs, &wanted.changes_since(&told))
-                    .await
-            }
-            None => Err(ApiError::NotFound("session")),
-        };
-        if !matches!(found, Ok(_) | Err(ApiError::NotFound(_))) {
-            found?;
-        }
-        if !sessions.set_toolkits(id, &toolkits, &wanted.text()).await? {
-            return Err(SessionError::Taken);
-        }
-        Ok(())
     }
 }
 

@@ -8,6 +8,9 @@ pub enum ProxyError {
     /// No such tool, or the policy hides it.
     #[error("unknown tool: {0}")]
     UnknownTool(String),
+    /// No such toolkit, or it is none of the caller's.
+    #[error("unknown toolkit: {0}")]
+    UnknownToolkit(String),
     /// No such prompt, or the policy hides it.
     #[error("unknown prompt: {0}")]
     UnknownPrompt(String),

@@ -4,6 +4,7 @@
 //! session of a user of our own ([`LISTING_USER`]): which tools there are depends on a session's options (facts of
 //! `tools/list`: the meta tools and what is preloaded), which are the configuration's for all users.
 
+mod accounts;
 mod connecting;
 mod failed_tool;
 mod users;
@@ -33,6 +34,7 @@ use crate::integrations::connections::Connections;
 use crate::integrations::sessions::{Opened, SessionError};
 use crate::limits::{UPSTREAM_SESSION_IDLE_MAX, UPSTREAM_SESSION_SWEEP_INTERVAL};
 use crate::protocol::error::{INVALID_PARAMS, RpcError};
+use crate::protocol::message::Request;
 use crate::protocol::version::Era;
 use crate::supervisor::Supervisor;
 
@@ -229,6 +231,15 @@ impl Shared {
         }
     }
 
+    /// The call's request with the accounts that its user chose, where it has a place for them.
+    async fn named(&self, route: &Route, call: &Call) -> Result<Option<Request>, CallError> {
+        let named = accounts::named(&self.project, &self.connecting.connections, &route.own, call).await;
+        named.map_err(|error| CallError::Unavailable {
+            gateway: self.gateway().clone(),
+            reason: error.to_string(),
+        })
+    }
+
     fn took_the_key(&self, held: &Held) {
         if !held.proven.swap(true, Ordering::AcqRel) {
             self.project.sessions().set_degraded(&held.opened.id, false);
@@ -312,7 +323,13 @@ impl Transport for ComposioTransport {
     fn call<'a>(&'a self, route: &'a Route, mut call: Call) -> BoxFuture<'a, Result<Answer, CallError>> {
         // What it says is read, and links are added, before a client sees it.
         call.streams = false;
-        async move { self.carry(route, &call).await }.boxed()
+        async move {
+            if let Some(named) = self.0.named(route, &call).await? {
+                call.request = named;
+            }
+            self.carry(route, &call).await
+        }
+        .boxed()
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Listing, ListError>> {

@@ -22,7 +22,7 @@ async fn allows(params: Value) -> &'static str {
     "accept"
 }
 
-async fn never(params: Value) -> &'static str {
+pub(crate) async fn never(params: Value) -> &'static str {
     panic!("asked {params}")
 }
 
@@ -31,7 +31,7 @@ fn runs(fake: &Fake, tool: &str) -> usize {
     fake.executions().iter().filter(ran).count()
 }
 
-async fn listed(house: &House) {
+pub(crate) async fn listed(house: &House) {
     let ready = async {
         loop {
             let tools = house.get("alice", "/api/tools").await;

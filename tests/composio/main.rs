@@ -24,6 +24,7 @@ mod isolation;
 mod killed;
 mod lasting;
 mod older_servers;
+mod pins;
 mod process;
 mod program;
 mod refusals;

@@ -285,3 +285,85 @@ async fn each_error_of_a_create_is_read_by_the_user() {
         gate.stop().await;
     }
 }
+
+async fn manage(gate: &Gate, arguments: Value) -> Value {
+    let params = json!({ "name": "COMPOSIO_MANAGE_CONNECTIONS", "arguments": arguments });
+    gate.ask(ALICE, "tools/call", params).await
+}
+
+#[tokio::test]
+async fn working_connections_are_not_replaced_by_an_agent_where_a_user_has_one_of_each() {
+    let fake = connected().await;
+    let alone = gate(&fake, TWO, |_| ()).await;
+    let before = fake.accounts_of("alice").len();
+    for again in [json!(true), json!("true"), json!(1)] {
+        let answer = manage(&alone, json!({ "toolkits": ["github"], "reinitiate_all": again })).await;
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+        assert!(message(&answer).contains("`reconnect`"), "{answer}");
+    }
+    assert_eq!(fake.calls_of("alice"), 0, "nothing was sent");
+    // Without it what works stays, and what is missing gets its link.
+    for kept in [json!({}), json!({ "reinitiate_all": false })] {
+        let mut arguments = kept;
+        arguments["toolkits"] = json!(["github"]);
+        let said = said(&manage(&alone, arguments).await);
+        assert_eq!(said["data"]["results"]["github"]["status"], "active", "{said}");
+    }
+    assert_eq!(fake.accounts_of("alice").len(), before);
+    alone.stop().await;
+    // Where a user may have several, it makes another beside the one that works.
+    let several = gate(&fake, &format!("{TWO}multi_account = true\n"), |_| ()).await;
+    let answer = manage(
+        &several,
+        json!({ "toolkits": ["github"], "reinitiate_all": true }),
+    )
+    .await;
+    assert_eq!(
+        said(&answer)["data"]["results"]["github"]["status"],
+        "initiated",
+        "{answer}"
+    );
+    several.stop().await;
+}
+
+#[tokio::test]
+async fn a_toolkit_that_the_caller_does_not_have_cannot_be_connected_or_waited_for() {
+    let fake = connected().await;
+    let gate = gate(&fake, TWO, |_| ()).await;
+    let made = gate
+        .http
+        .post(format!("{}/api/tool-router/create-session", gate.url))
+        .header("authorization", format!("Bearer {ALICE}"))
+        .header("content-type", "application/json")
+        .body(json!({ "toolkits": ["github"] }).to_string());
+    let made: Value = serde_json::from_str(&made.send().await.unwrap().text().await.unwrap()).unwrap();
+    let narrow = made["sessionUrl"].as_str().unwrap();
+    let wide = format!("{}/mcp", gate.url);
+    for (url, key, toolkit, right) in [
+        (wide.as_str(), Some(ALICE), "slack", false),
+        (&wide, Some(ALICE), "gmail", true),
+        (&wide, Some(ALICE), "GMAIL", true),
+        (narrow, None, "gmail", false),
+        (narrow, None, "github", true),
+    ] {
+        let arguments = json!({ "toolkits": ["github", toolkit] });
+        let params = json!({ "name": "COMPOSIO_MANAGE_CONNECTIONS", "arguments": arguments });
+        let before = fake.accounts_of("alice").len();
+        let (_, answer) = gate.ask_at(url, key, "tools/call", params).await;
+        assert_eq!(answer.get("error").is_none(), right, "{toolkit}: {answer}");
+        if !right {
+            assert_eq!(message(&answer), format!("Unknown toolkit: {toolkit}"));
+            assert_eq!(fake.accounts_of("alice").len(), before, "nothing was begun");
+        }
+    }
+    for toolkits in [
+        json!("github"),
+        json!(null),
+        json!([1]),
+        json!([{ "toolkit": "github" }]),
+    ] {
+        let answer = manage(&gate, json!({ "toolkits": toolkits })).await;
+        assert!(message(&answer).contains("`toolkits`"), "{answer}");
+    }
+    gate.stop().await;
+}

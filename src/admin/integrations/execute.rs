@@ -112,10 +112,10 @@ async fn chosen(
     if project.options().multi_account.is_none() {
         return Ok(None);
     }
-    let place = crate::integrations::connections::place(project, principal.user(), toolkit);
-    let known = parts.connections.known(&place).await;
-    let known = known.map_err(|error| fault::problem(&error, toolkit))?;
-    Ok(known.into_iter().find(|one| one.chosen).map(|one| one.account))
+    let chosen = parts.connections.chosen(project, principal.user()).await;
+    let chosen = chosen.map_err(|error| fault::problem(&error, toolkit))?;
+    let its = chosen.into_iter().find(|one| one.place.toolkit == toolkit);
+    Ok(its.map(|one| one.account))
 }
 
 /// The arguments of a multi-execute with one part.

@@ -120,20 +120,6 @@ impl SessionOptions {
         accounts.cloned().unwrap_or_default()
     }
 
-    /// Returns what some toolkits are bound to.
-    #[must_use]
-    pub fn accounts_of(&self, toolkits: &[String]) -> Map<String, Value> {
-        let mut accounts = self.accounts();
-        accounts.retain(|toolkit, _| toolkits.contains(toolkit));
-        accounts
-    }
-
-    /// Tells whether toolkits are bound to accounts.
-    #[must_use]
-    pub fn has_accounts(&self) -> bool {
-        self.0.contains_key("connected_accounts")
-    }
-
     /// Returns what must be said to a session that has `before`: blocks that differ, `null` for those that are gone.
     #[must_use]
     pub fn changes_since(&self, before: &Self) -> Map<String, Value> {

@@ -27,12 +27,15 @@ impl Connections {
             return Err(ConnectError::NotConnected);
         }
         for one in &doomed {
+            // Before it goes: a session that is bound to it would find nothing else.
+            project.sessions().bind(user, Some(&one.account)).await?;
             if let Some(id) = ProviderId::new(&one.account) {
                 self.take_back(project, &id).await?;
                 project.api().delete_account(&id).await?;
             }
             self.store.connect_states().forget(&place, &one.account).await?;
             self.store.connections().remove(&place, &one.account).await?;
+            self.bind(project, user).await;
             self.changed();
             tracing::info!(gateway.id = %project.gateway(), toolkit, "a user disconnected a toolkit");
         }
@@ -74,10 +77,11 @@ impl Connections {
         Ok(())
     }
 
-    /// Makes one of several accounts the one to use.
+    /// Makes one of several accounts the one to use, in the sessions that the user has, too.
     ///
     /// # Errors
-    /// [`ConnectError::NotConnected`] when it is none that works.
+    /// [`ConnectError::NotConnected`] when it is none that works; Composio's errors where it was chosen and a session
+    /// could not be told, which is told when it is looked at next.
     pub async fn choose(
         &self,
         project: &Project,
@@ -92,6 +96,7 @@ impl Connections {
         let place = place(project, user, toolkit);
         let chosen = self.store.connections().choose(&place, account).await?;
         self.changed();
+        project.sessions().bind(user, None).await?;
         chosen.then_some(()).ok_or(ConnectError::NotConnected)
     }
 

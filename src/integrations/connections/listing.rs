@@ -1,11 +1,12 @@
 //! A user's toolkits, each with how it stands. Composio is asked, a page at a time, and what it says heals what we know:
 //! rows of ours that it contradicts are looked at one by one. While it cannot be asked, what we know is told.
 
-use super::{ConnectError, Connections, active, place, reach, standing};
+use super::{ConnectError, Connections, active, place, reach};
 use crate::clock;
 use crate::ids::UserId;
 use crate::integrations::Project;
 use crate::integrations::composio::{AccountStatus, Toolkit, WhichToolkits};
+use crate::integrations::standing;
 use crate::store::connections::{Connection, Place, Standing};
 
 /// A toolkit with what a user has connected for it.
@@ -153,7 +154,8 @@ impl Connections {
         for known in self.known(place).await? {
             let is_used = used.is_some_and(|used| used.id.as_str() == known.account);
             let doubtful = match known.standing {
-                Standing::Active => !is_used && (!several || works.is_none()),
+                // The chosen one of several is what a session that is bound to it would use.
+                Standing::Active => !is_used && (!several || known.chosen || works.is_none()),
                 Standing::Pending => is_used || standing::is_abandoned(&known, now),
                 Standing::Inactive | Standing::Failed | Standing::Revoked => {
                     used.is_some_and(|used| is_used && standing::of(used.status).0 != known.standing)

@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use super::flow::State;
-use super::{ConnectError, Connections, active, keeping, standing};
+use super::{ConnectError, Connections, active, keeping};
 use crate::clock;
 use crate::ids::UserId;
 use crate::integrations::Project;
 use crate::integrations::composio::{Account, ApiError, ProviderId};
+use crate::integrations::standing;
 use crate::limits::{CONNECT_LOOK_INTERVAL, CONNECT_SETTLE_WAIT};
 use crate::store::connect_states::{Flow, Taken};
 use crate::store::connections::{Connection, Place, Standing};
@@ -144,6 +145,7 @@ impl Connections {
                 tracing::warn!(gateway.id = %gateway, toolkit, "an account is not of the user and toolkit of its flow");
                 // Not even kept as failed: its user must be able to have it.
                 self.store.connections().remove(place, &flow.account).await?;
+                self.bind(project, &place.user).await;
                 (Standing::Failed, Some(standing::FOREIGN.to_owned()))
             }
             Ok(account) => {
@@ -156,8 +158,8 @@ impl Connections {
             Err(ApiError::NotFound(_)) => (Standing::Failed, Some(standing::GONE.to_owned())),
             Err(error) => return Err(error.into()),
         };
-        self.note(place, &flow.account, standing, reason.as_deref())
-            .await?;
+        let noted = self.note(project, place, &flow.account, standing, reason.as_deref());
+        noted.await?;
         self.told(place, &flow.account, standing, reason).await
     }
 
@@ -213,6 +215,7 @@ impl Connections {
             return Err(ConnectError::Foreign);
         };
         tracing::info!(gateway.id = %place.gateway, toolkit = place.toolkit, "a user connected a toolkit");
+        self.bind(project, &place.user).await;
         self.changed();
         Ok(displaced)
     }
@@ -220,6 +223,7 @@ impl Connections {
     /// Notes how an account stands, if it is one of ours.
     pub(super) async fn note(
         &self,
+        project: &Project,
         place: &Place,
         account: &str,
         standing: Standing,
@@ -234,9 +238,17 @@ impl Connections {
             connections
                 .set_standing(&place.gateway, account, standing, reason, now)
                 .await?;
+            self.bind(project, &place.user).await;
             self.changed();
         }
         Ok(())
+    }
+
+    /// Has a user's sessions use the accounts that work now. Those that cannot be told are told when they are looked at.
+    pub(super) async fn bind(&self, project: &Project, user: &UserId) {
+        if let Err(error) = project.sessions().bind(user, None).await {
+            tracing::warn!(gateway.id = %project.gateway(), reason = %error, "a session could not be told which accounts to use");
+        }
     }
 
     /// Says how an account stands; a pending one whose time is over is given up.

@@ -4,11 +4,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ConnectError, Connections, standing};
+use super::{ConnectError, Connections};
 use crate::clock;
-use crate::ids::GatewayId;
 use crate::integrations::Project;
 use crate::integrations::composio::{Account, Signed, WebhookRefused, verify_webhook};
+use crate::integrations::standing;
 use crate::store::connections::Connection;
 
 /// What came of a webhook.
@@ -114,20 +114,21 @@ impl Connections {
         let user = known.place.user.clone();
         if let Err(error) = self.refresh(project, &known, &user).await {
             tracing::info!(gateway.id = %project.gateway(), reason = %error, "an expired account could not be looked at");
-            self.take_at_its_word(project.gateway(), &known, &told).await?;
+            self.take_at_its_word(project, &known, &told).await?;
         }
         Ok(())
     }
 
     async fn take_at_its_word(
         &self,
-        gateway: &GatewayId,
+        project: &Project,
         known: &Connection,
         told: &Account,
     ) -> Result<(), ConnectError> {
-        debug_assert_eq!(known.place.gateway, *gateway, "a gateway's own");
+        debug_assert_eq!(known.place.gateway, *project.gateway(), "a gateway's own");
         let (standing, own) = standing::of(told.status);
         let reason = told.reason.as_deref().or(own);
-        self.note(&known.place, &known.account, standing, reason).await
+        let noted = self.note(project, &known.place, &known.account, standing, reason);
+        noted.await
     }
 }

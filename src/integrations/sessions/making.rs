@@ -1,23 +1,22 @@
-//! A session is made: noted before Composio is asked, kept once it answered, bound to the accounts that its user chose.
-
-use serde_json::{Map, Value, json};
+//! A session is made: noted before Composio is asked, kept once it answered, bound to the accounts that
+//! its user chose.
 
 use super::{Inner, Opened, SessionError, hex};
 use crate::clock;
-use crate::integrations::composio::{LISTING_USER, SessionOptions};
+use crate::integrations::composio::SessionOptions;
 use crate::store::composio_sessions::{SessionPlace, Theirs};
-use crate::store::connections::Standing;
 
 impl Inner {
     /// Has a session made for a place that has none.
     pub(super) async fn make(&self, place: SessionPlace) -> Result<Opened, SessionError> {
         let options = self.options(place.toolkits.as_deref())?;
-        let options = options.with_accounts(self.chosen_accounts(&place).await?);
-        match self.make_with(&place, &options).await {
+        let pins = self.pins(&place, None).await?;
+        let pinned = options.clone().with_accounts(pins.clone());
+        match self.make_with(&place, &pinned).await {
             // An account that was chosen is gone: that is no reason to have no session.
-            Err(SessionError::Api(error)) if options.has_accounts() && error.names_dead_accounts() => {
-                tracing::warn!(gateway.id = %self.gateway, reason = %error, "chosen accounts are left to Composio");
-                self.make_with(&place, &options.without_accounts()).await
+            Err(SessionError::Api(error)) if error.names_dead_accounts() => {
+                let living = self.living_pins(&place, None, &pins).await?;
+                self.make_with(&place, &options.with_accounts(living)).await
             }
             other => other,
         }
@@ -61,28 +60,6 @@ impl Inner {
             id: id.into(),
             session,
         })
-    }
-
-    /// The accounts that a user chose, of those that are usable: a dead one would have the session refused.
-    async fn chosen_accounts(&self, place: &SessionPlace) -> Result<Map<String, Value>, SessionError> {
-        if place.user.as_str() == LISTING_USER {
-            return Ok(Map::new());
-        }
-        let connections = self
-            .store
-            .connections()
-            .of_user(&self.gateway, &place.user)
-            .await?;
-        let wanted = |toolkit: &String| {
-            let in_set = place.toolkits.as_ref().or(self.options.toolkits.as_ref());
-            in_set.is_none_or(|set| set.contains(toolkit))
-        };
-        let chosen = connections.into_iter().filter(|connection| {
-            connection.chosen && connection.standing == Standing::Active && wanted(&connection.place.toolkit)
-        });
-        Ok(chosen
-            .map(|connection| (connection.place.toolkit, json!([connection.account])))
-            .collect())
     }
 }
 
