@@ -53,7 +53,7 @@ impl Caller {
     }
 
     /// The same one with other headers.
-    fn with(&self, headers: &[(&'static str, &str)]) -> Self {
+    pub(crate) fn with(&self, headers: &[(&'static str, &str)]) -> Self {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
         Self {
             headers: headers.collect(),

@@ -12,6 +12,7 @@
 mod agent;
 mod binary;
 mod browser;
+mod catalogue;
 mod connect;
 mod connections;
 #[allow(dead_code, reason = "the program of serve.rs uses other parts of it")]
@@ -22,6 +23,7 @@ mod in_band;
 mod integrations;
 mod isolation;
 mod killed;
+mod known;
 mod lasting;
 mod older_servers;
 mod pins;

@@ -11,6 +11,7 @@
 )]
 
 mod scan;
+mod tables;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -75,7 +75,7 @@ pub(super) fn choose<'w>(
     selector: Option<&str>,
 ) -> Result<&'w Account, NoAccount> {
     let accounts = candidates(world, session, toolkit);
-    let none = format!("No active connected account found for toolkit: {toolkit}");
+    let none = world.switches.no_account(toolkit);
     let Some(first) = accounts.first().copied() else {
         return Err(NoAccount::None(none));
     };

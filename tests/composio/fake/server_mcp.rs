@@ -85,10 +85,7 @@ fn call(
         )
     } else {
         note(world, slug, None, &user, None, &arguments, "server", false);
-        Ran::failed(format!(
-            "No active connected account found for toolkit: {}",
-            toolkit.slug
-        ))
+        Ran::failed(world.switches.no_account(toolkit.slug))
     };
     Ok(mcp::result(world, &ran))
 }

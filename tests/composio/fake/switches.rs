@@ -20,6 +20,8 @@ pub(super) struct Switches {
     pub(super) result_type: bool,
     /// The HTTP status of 4302 `ToolRouterV2_NoActiveConnection`.
     pub(super) no_connection_status: u16,
+    /// What a tool says for which its user has no account; 1803 of `/tools/execute` says "No connected account found".
+    pub(super) no_account_message: String,
     /// The number of `ToolRouterV2_SessionNotFound`.
     pub(super) session_not_found_code: i64,
     /// A session's endpoint gives `Mcp-Session-Id`.
@@ -62,6 +64,12 @@ pub(super) struct Switches {
     pub(super) webhooks_to_loopback: bool,
 }
 
+impl Switches {
+    pub(super) fn no_account(&self, toolkit: &str) -> String {
+        self.no_account_message.replace("{toolkit}", toolkit)
+    }
+}
+
 impl Default for Switches {
     fn default() -> Self {
         Self {
@@ -70,6 +78,7 @@ impl Default for Switches {
             config_version_lock: false,
             result_type: true,
             no_connection_status: 400,
+            no_account_message: "No active connected account found for toolkit: {toolkit}".to_owned(),
             session_not_found_code: 4304,
             mcp_gives_session_ids: false,
             mcp_answers_json: false,
