@@ -10,11 +10,14 @@ mod places;
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
 use crate::config::Transport;
 use crate::exchange::{Answer, Call, CallError, Client};
 use crate::identity::Principal;
+use crate::ids::ExecutionId;
 use crate::limits::URI_BYTES_MAX;
 use crate::policy::{Permit, Policy, View};
 use crate::protocol::error::{INVALID_PARAMS, RESOURCE_NOT_FOUND_LEGACY};
@@ -83,7 +86,7 @@ impl Proxy {
         // Each step below would otherwise hold the call once more.
         let call = call.into();
         match call.request.method {
-            Method::ToolsCall => self.call_tool(call).await,
+            Method::ToolsCall => self.call_tool(call, None).await,
             Method::PromptsGet => self.get_prompt(call).await,
             Method::ResourcesRead => self.read_resource(call).await,
             Method::Complete => self.complete(call).await,
@@ -92,7 +95,22 @@ impl Proxy {
         }
     }
 
-    async fn call_tool(&self, mut call: Box<Call>) -> Result<Answer, ProxyError> {
+    /// Carries out a call of a tool, and says under which id it was recorded; `None`: it was not. Cancelled as
+    /// [`Self::call`].
+    pub async fn call_recorded(
+        &self,
+        call: impl Into<Box<Call>>,
+    ) -> (Result<Answer, ProxyError>, Option<ExecutionId>) {
+        let (tell, told) = oneshot::channel();
+        let outcome = self.call_tool(call.into(), Some(tell)).await;
+        (outcome, self.recorder.told(told).await)
+    }
+
+    async fn call_tool(
+        &self,
+        mut call: Box<Call>,
+        tell: Option<oneshot::Sender<ExecutionId>>,
+    ) -> Result<Answer, ProxyError> {
         let name = name_of(&call.request, "name")?;
         let permit = self
             .admit(&call.client, Kind::Tool, &name)
@@ -100,6 +118,9 @@ impl Proxy {
         self.admit_parts(permit.route(), &call)?;
         call.streams &= !self.recorder.keeps_results();
         let recording = self.recorder.begin(&call, permit.route()).await?;
+        if let Some(tell) = tell {
+            recording.tell(tell);
+        }
         let outcome = self.forward(permit, call).await;
         recording.end(&outcome);
         outcome

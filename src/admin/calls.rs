@@ -24,7 +24,7 @@ use crate::catalog::listing::Kind;
 use crate::clock;
 use crate::exchange::{Answer, Call, Client, Event, Scope};
 use crate::identity::Principal;
-use crate::ids::GatewayId;
+use crate::ids::{ExecutionId, GatewayId};
 use crate::limits::{BODY_READ_TIMEOUT, EVENTS_IN_TRANSIT_MAX, TEST_EVENTS_BYTES_MAX, TEST_EVENTS_MAX};
 use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Message, Notification, Request, RpcId};
@@ -127,17 +127,37 @@ pub(super) fn request(name: &str, arguments: &Raw) -> Result<Request, Problem> {
     }
 }
 
+/// Carries out a request.
 pub(super) async fn call(
     parts: &Parts,
     caller: &Caller,
     request: Request,
     heard: &mut Heard,
 ) -> Result<Answer, ProxyError> {
+    hearing(caller, request, heard, |call| parts.proxy.call(call)).await
+}
+
+/// Carries out a request, and says under which id it was recorded.
+pub(super) async fn call_recorded(
+    parts: &Parts,
+    caller: &Caller,
+    request: Request,
+    heard: &mut Heard,
+) -> (Result<Answer, ProxyError>, Option<ExecutionId>) {
+    hearing(caller, request, heard, |call| parts.proxy.call_recorded(call)).await
+}
+
+async fn hearing<F: Future>(
+    caller: &Caller,
+    request: Request,
+    heard: &mut Heard,
+    call: impl FnOnce(Call) -> F,
+) -> F::Output {
     let (events, mut arriving) = mpsc::channel(EVENTS_IN_TRANSIT_MAX);
     let cancel = CancellationToken::new();
     // Whoever hangs up drops this future, which cancels.
     let _guard = cancel.clone().drop_guard();
-    let mut work = pin!(parts.proxy.call(Call {
+    let mut work = pin!(call(Call {
         request,
         client: Arc::new(client(&caller.principal)),
         log_level: Some(LOG_LEVEL),

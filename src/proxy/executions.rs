@@ -21,6 +21,7 @@ use crate::catalog::route::Route;
 use crate::clock;
 use crate::config::{self, Audit};
 use crate::exchange::{Answer, Call, Scope};
+use crate::ids::ExecutionId;
 use crate::limits::{EXECUTION_AUDIT_WAIT_MAX, EXECUTION_BATCH_ROWS};
 use crate::store::executions::ExecutionLog;
 use crate::store::{Store, StoreError};
@@ -117,6 +118,12 @@ impl Recorder {
         let _ = tokio::time::timeout(SETTLE_WAIT_MAX, written).await;
     }
 
+    /// Waits for the id of a call that has ended, or a second; `None`: it has no record.
+    pub(super) async fn told(&self, told: oneshot::Receiver<ExecutionId>) -> Option<ExecutionId> {
+        self.0.as_ref()?.hurry.notify_one();
+        tokio::time::timeout(SETTLE_WAIT_MAX, told).await.ok()?.ok()
+    }
+
     /// Writes what is left, once no call runs any more.
     pub async fn finish(&self) {
         let Some(shared) = &self.0 else { return };
@@ -139,6 +146,13 @@ struct Live {
 }
 
 impl Recording {
+    /// Has the id of the record told once the call has ended and it is written.
+    pub(super) fn tell(&self, tell: oneshot::Sender<ExecutionId>) {
+        if let Some(live) = &self.0 {
+            live.shared.queue().tell(live.slot, tell);
+        }
+    }
+
     /// The call ended so.
     pub(super) fn end(mut self, outcome: &Result<Answer, ProxyError>) {
         if let Some(live) = self.0.take() {

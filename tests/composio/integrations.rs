@@ -1,10 +1,13 @@
 //! `/api/integrations` as REST: who may ask for whom, what is wrong with a request, pages, and what toolkits there are.
 
-use reqwest::Method;
-use serde_json::json;
+use std::collections::BTreeMap;
 
-use crate::connect::{BACKEND, House, consent, look};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::connect::{BACKEND, House, TOOLKITS, consent, file, look};
 use crate::fake::{Fake, error_body, odd};
+use crate::in_band::listed;
 
 #[tokio::test]
 async fn a_key_that_acts_for_users_names_them_and_no_other_key_does() {
@@ -266,5 +269,52 @@ async fn a_toolkit_without_accounts_is_connected_and_one_without_an_app_says_wha
         .post("alice", "/api/integrations/github/connect", json!({}))
         .await;
     assert_eq!(begun["connected"], true);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_executed_tool_says_where_its_record_is() {
+    let fake = Fake::start().await;
+    fake.connect("alice", "github");
+    let house = House::start(&fake).await;
+    listed(&house).await;
+    let path = "/api/integrations/github/tools/GITHUB_GET_THE_AUTHENTICATED_USER";
+    let mut ids = Vec::new();
+    for (failing, status) in [(false, "SUCCESS"), (true, "FAILED")] {
+        if failing {
+            fake.control(&json!({ "do": "fail_tool", "tool": "GITHUB_GET_THE_AUTHENTICATED_USER" }));
+        }
+        let done = house.post("alice", path, json!({})).await;
+        assert_eq!(done["successful"], !failing, "{done}");
+        let id = done["executionId"].as_str().unwrap_or_else(|| panic!("{done}"));
+        let record = house.get("alice", &format!("/api/executions/{id}")).await;
+        assert_eq!(
+            (
+                &record["id"],
+                &record["userId"],
+                &record["gateway"],
+                &record["status"]
+            ),
+            (&json!(id), &json!("alice"), &json!("composio"), &json!(status)),
+            "{record}"
+        );
+        ids.push(id.to_owned());
+        let (status, _) = house
+            .rest("bob", Method::GET, &format!("/api/executions/{id}"), None)
+            .await;
+        assert_eq!(status, 404, "it is alice's");
+    }
+    assert_ne!(ids[0], ids[1]);
+    house.stop().await;
+    // Where nothing is recorded there is nothing to name.
+    let text = file(&fake, "memory", TOOLKITS) + "\n[executions]\nenabled = false\n";
+    let house = House::start_file(&text, BTreeMap::new()).await;
+    listed(&house).await;
+    let done = house.post("alice", path, json!({})).await;
+    assert_eq!(
+        (&done["successful"], &done["executionId"]),
+        (&json!(true), &Value::Null),
+        "{done}"
+    );
     house.stop().await;
 }

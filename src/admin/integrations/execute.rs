@@ -40,6 +40,15 @@ struct Executed {
     auth_url: Option<String>,
 }
 
+/// What came of it, with what `/api/executions` has of it; `None`: nothing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Recorded {
+    execution_id: Option<String>,
+    #[serde(flatten)]
+    executed: Executed,
+}
+
 /// Executes a tool with the body as its arguments.
 pub(in crate::admin) async fn execute(
     State(parts): State<Arc<Parts>>,
@@ -71,8 +80,12 @@ pub(in crate::admin) async fn execute(
         return Err(crate::admin::fault::too_many_calls(at_most));
     };
     let (started, mut heard) = (clock::now(), Heard::default());
-    match calls::call(&parts, &caller, request, &mut heard).await {
-        Ok(came) => answer(&executed(&came, matches!(door, Door::Multi(_)))),
+    let (came, recorded) = calls::call_recorded(&parts, &caller, request, &mut heard).await;
+    match came {
+        Ok(came) => answer(&Recorded {
+            execution_id: recorded.map(|id| id.to_string()),
+            executed: executed(&came, matches!(door, Door::Multi(_))),
+        }),
         Err(error) => Err(calls::failed(
             &parts,
             &caller,

@@ -32,6 +32,8 @@ struct Running {
     row: Option<ExecutionId>,
     /// Waits for the row.
     waits: Option<oneshot::Sender<bool>>,
+    /// Wants to know the row's id once the call has ended.
+    tell: Option<oneshot::Sender<ExecutionId>>,
 }
 
 /// A call that ended.
@@ -41,6 +43,8 @@ pub(super) struct Over {
     pub(super) row: Option<ExecutionId>,
     pub(super) ended: Instant,
     pub(super) outcome: Outcome,
+    /// Wants to know the row's id once it is written.
+    pub(super) tell: Option<oneshot::Sender<ExecutionId>>,
     text_bytes: usize,
 }
 
@@ -83,6 +87,7 @@ impl Queue {
             begun,
             row: None,
             waits,
+            tell: None,
         });
         if let Some(slot) = self.free.pop()
             && let Some(place) = self.running.get_mut(slot)
@@ -92,6 +97,13 @@ impl Queue {
         }
         self.running.push(running);
         Some(self.running.len() - 1)
+    }
+
+    /// Has the id of a call's row told once it ended and its row is written.
+    pub(super) fn tell(&mut self, slot: usize, tell: oneshot::Sender<ExecutionId>) {
+        if let Some(Some(running)) = self.running.get_mut(slot) {
+            running.tell = Some(tell);
+        }
     }
 
     /// Ends a call. Returns how many wait for the writer.
@@ -109,6 +121,7 @@ impl Queue {
             row: running.row,
             ended,
             outcome,
+            tell: running.tell,
             text_bytes,
         });
         self.over.len()

@@ -93,16 +93,17 @@ impl Writer {
         };
         let log = &mut self.log;
         let taken = shared.queue().take(now, || log.next_id(clocks.unix_ms));
-        let mut waiting = Vec::new();
+        let (mut waiting, mut telling) = (Vec::new(), Vec::new());
         for Pending { begun, row, waits } in taken.pending {
             self.left.new.push(clocks.execution(row, begun, None));
             waiting.extend(waits.map(|waits| (row, waits)));
         }
-        for over in taken.over {
+        for mut over in taken.over {
             let (to, row) = match over.row {
                 Some(row) => (&mut self.left.ended, row),
                 None => (&mut self.left.new, self.log.next_id(clocks.unix_ms)),
             };
+            telling.extend(over.tell.take().map(|tell| (row, tell)));
             to.push(clocks.ended(row, over));
         }
         let done = self.write(&waiting).await;
@@ -110,6 +111,9 @@ impl Writer {
         let written = self.failed.is_none();
         for (_, waits) in waiting {
             let _ = waits.send(written);
+        }
+        for (row, tell) in telling.into_iter().filter(|_| written) {
+            let _ = tell.send(row);
         }
         for reader in taken.readers {
             let _ = reader.send(());
