@@ -3,6 +3,7 @@
 //! Objects that are read have a bounded number of members and no key twice, so that what we decide on is what
 //! the other side will read.
 
+mod plain;
 mod reader;
 
 use std::borrow::Cow;
@@ -47,9 +48,16 @@ impl Raw {
     /// Checks that a text is one JSON value and nothing else but white space around it.
     pub fn parse(text: &Bytes) -> Result<Self, JsonError> {
         let mut reader = Reader::new(text)?;
-        let span = reader.value()?;
-        reader.end()?;
-        Ok(Self(text.slice(span)))
+        let span = reader.value().map(|start| start..reader.offset());
+        let whole = span.and_then(|span| reader.end().map(|()| span));
+        whole
+            .map(|span| Self(text.slice(span)))
+            .ok_or_else(|| reader.why())
+    }
+
+    /// Takes a part of a text that was read.
+    pub(super) fn checked(text: Bytes) -> Self {
+        Self(text)
     }
 
     /// Writes a value of our own.
@@ -116,7 +124,7 @@ impl Raw {
     /// [`JsonError::NotAnObject`], [`JsonError::DuplicateKey`], [`JsonError::Members`].
     pub fn object(&self) -> Result<Object, JsonError> {
         let mut reader = Reader::trusted(&self.0, 0);
-        let members = reader.members()?;
+        let members = reader.members().ok_or_else(|| reader.why())?;
         Ok(Object {
             src: self.0.clone(),
             members,
@@ -127,7 +135,7 @@ impl Raw {
     #[must_use]
     pub fn array(&self) -> Option<Elements> {
         let mut reader = Reader::trusted(&self.0, 0);
-        reader.open_array().ok()?;
+        reader.open_array()?;
         Some(Elements {
             at: reader.offset(),
             first: true,
@@ -174,7 +182,7 @@ impl Iterator for Elements {
 
     fn next(&mut self) -> Option<Raw> {
         let mut reader = Reader::trusted(&self.src, self.at);
-        let span = reader.next_element(self.first).ok()??;
+        let span = reader.next_element(self.first)?;
         (self.at, self.first) = (reader.offset(), false);
         Some(Raw(self.src.slice(span)))
     }
@@ -185,6 +193,8 @@ pub(super) struct Member {
     /// The key without its quotes, still escaped.
     pub(super) key: Range<usize>,
     pub(super) value: Range<usize>,
+    /// Whether the key's name is not what is written.
+    pub(super) escaped: bool,
 }
 
 /// The members of one object, as spans.
@@ -255,12 +265,12 @@ impl Object {
     pub(super) fn member(&self, key: &str) -> Option<&Member> {
         // An escape has at most six bytes for one: other lengths need not be unescaped.
         let may_be_escaped = |written: usize| (key.len() + 1..=6 * key.len()).contains(&written);
-        self.members.iter().find(|member| match member.key.len() {
-            // A backslash in the name itself would be written as two.
-            length if length == key.len() => {
-                self.src.get(member.key.clone()) == Some(key.as_bytes()) && !key.contains('\\')
+        self.members.iter().find(|member| {
+            let length = member.key.len();
+            if member.escaped {
+                return may_be_escaped(length) && unescaped(&self.src, &member.key) == key;
             }
-            length => may_be_escaped(length) && unescaped(&self.src, &member.key) == key,
+            length == key.len() && self.src.get(member.key.clone()) == Some(key.as_bytes())
         })
     }
 }

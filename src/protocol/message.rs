@@ -1,12 +1,12 @@
 //! JSON-RPC messages over the bytes they came in. One pass finds the envelope, `params`, its `_meta`, and the top
 //! members of a result; everything deeper stays unread.
 
-use std::ops::Range;
+mod scan;
 
 use bytes::{Bytes, BytesMut};
 
 use super::error::{INVALID_REQUEST, PARSE_ERROR, RpcError};
-use super::json::{JsonError, Member, Object, Raw, Reader};
+use super::json::{JsonError, Object, Raw};
 use super::method::Method;
 use crate::limits::RPC_ID_BYTES_MAX;
 
@@ -164,8 +164,7 @@ pub enum Outcome {
 impl Message {
     /// Reads one message.
     pub fn parse(raw: Bytes) -> Result<Self, MessageError> {
-        let parts = Parts::scan(&raw)?;
-        parts.into_message(raw)
+        scan::Parts::find(&raw)?.into_message(raw)
     }
 
     /// Splits a batch (2025-03-26 only) into the texts of its messages, of which it has none when it is no array.
@@ -177,176 +176,6 @@ impl Message {
         let texts = elements.into_iter().flatten();
         Ok(texts.map(|element| element.as_bytes().clone()))
     }
-}
-
-/// What one pass over the text finds.
-struct Parts {
-    envelope: Vec<Member>,
-    params: Option<Vec<Member>>,
-    meta: Option<(Range<usize>, Vec<Member>)>,
-    result: Option<Vec<Member>>,
-    start: usize,
-    end: usize,
-}
-
-impl Parts {
-    fn scan(raw: &Bytes) -> Result<Self, MessageError> {
-        let mut reader = Reader::new(raw)?;
-        match reader.peek() {
-            Some(b'[') => return Err(MessageError::Batch),
-            Some(b'{') => {}
-            // Anything else is either no JSON or no message; the scan below tells which.
-            _ => {
-                Raw::parse(raw)?;
-                return Err(MessageError::Invalid {
-                    reason: "not an object",
-                    id: None,
-                });
-            }
-        }
-        let start = reader.offset();
-        let (mut params, mut meta, mut result) = (None, None, None);
-        let envelope = reader.members_with(|reader, key| {
-            let object = reader.peek() == Some(b'{');
-            let from = reader.offset();
-            match key {
-                "params" if object => {
-                    params = Some(reader.members_with(|reader, key| {
-                        let from = {
-                            reader.peek();
-                            reader.offset()
-                        };
-                        if key == "_meta" && reader.peek() == Some(b'{') {
-                            let members = reader.members()?;
-                            meta = Some((from..reader.offset(), members));
-                            return Ok(from..reader.offset());
-                        }
-                        reader.value()
-                    })?);
-                    Ok(from..reader.offset())
-                }
-                "result" if object => {
-                    result = Some(reader.members()?);
-                    Ok(from..reader.offset())
-                }
-                _ => reader.value(),
-            }
-        })?;
-        let end = reader.offset();
-        reader.end()?;
-        Ok(Self {
-            envelope,
-            params,
-            meta,
-            result,
-            start,
-            end,
-        })
-    }
-
-    fn into_message(self, raw: Bytes) -> Result<Message, MessageError> {
-        let envelope = object_at(&raw, self.start..self.end, self.envelope);
-        let given_id = envelope.get("id");
-        let id = given_id.clone().and_then(RpcId::new);
-        let invalid = |reason| MessageError::Invalid {
-            reason,
-            id: id.clone(),
-        };
-        if envelope
-            .get("jsonrpc")
-            .is_none_or(|version| version.as_str() != "\"2.0\"")
-        {
-            return Err(invalid("`jsonrpc` must be \"2.0\""));
-        }
-        let params = match (envelope.get("params"), self.params) {
-            (None, _) => None,
-            (Some(text), Some(members)) => Some(adopt(&raw, &text, members)),
-            (Some(_), None) => return Err(invalid("`params` must be an object")),
-        };
-        let meta = self.meta.map(|(span, members)| object_at(&raw, span, members));
-        if let Some(name) = envelope.get("method") {
-            let Some(method) = name.string().map(|name| Method::parse(&name)) else {
-                return Err(invalid("`method` must be a string"));
-            };
-            return match (given_id, id) {
-                (None, _) => Ok(Message::Notification(Notification {
-                    raw,
-                    method,
-                    params,
-                    meta,
-                    envelope,
-                })),
-                (Some(_), Some(id)) => Ok(Message::Request(Request {
-                    raw,
-                    id,
-                    method,
-                    method_name: name,
-                    params,
-                    meta,
-                    envelope,
-                })),
-                (Some(_), None) => Err(MessageError::Invalid {
-                    reason: "`id` must be a string or an integer",
-                    id: None,
-                }),
-            };
-        }
-        let outcome = match (envelope.get("result"), self.result, envelope.get("error")) {
-            (Some(text), Some(members), None) => Outcome::Result(adopt(&raw, &text, members)),
-            (None, _, Some(error)) => {
-                Outcome::Error(read_error(&error).ok_or_else(|| invalid("`error` is malformed"))?)
-            }
-            _ => {
-                return Err(invalid(
-                    "there must be a `method`, a `result` object, or an `error`",
-                ));
-            }
-        };
-        if given_id.as_ref().is_some_and(|given| !given.is_null()) && id.is_none() {
-            return Err(MessageError::Invalid {
-                reason: "`id` must be a string or an integer",
-                id: None,
-            });
-        }
-        Ok(Message::Response(Response {
-            raw,
-            id,
-            outcome,
-            envelope,
-            passed: None,
-        }))
-    }
-}
-
-/// Makes an object of members whose spans count from the start of the whole text.
-fn object_at(raw: &Bytes, span: Range<usize>, members: Vec<Member>) -> Object {
-    let shift = |range: Range<usize>| range.start - span.start..range.end - span.start;
-    let members = members
-        .into_iter()
-        .map(|member| Member {
-            key: shift(member.key),
-            value: shift(member.value),
-        })
-        .collect();
-    Object {
-        src: raw.slice(span),
-        members,
-    }
-}
-
-fn adopt(raw: &Bytes, text: &Raw, members: Vec<Member>) -> Object {
-    let start = text.as_bytes().as_ptr() as usize - raw.as_ptr() as usize;
-    object_at(raw, start..start + text.as_bytes().len(), members)
-}
-
-fn read_error(error: &Raw) -> Option<RpcError> {
-    let members = error.object().ok()?;
-    let code = members.get("code")?.as_str().parse().ok()?;
-    Some(RpcError {
-        code,
-        message: members.string("message").unwrap_or_default(),
-        data: members.get("data"),
-    })
 }
 
 /// Writes a response with a result.

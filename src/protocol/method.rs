@@ -14,10 +14,14 @@ macro_rules! methods {
             /// Finds the method of a name. Names are case-sensitive.
             #[must_use]
             pub fn parse(name: &str) -> Self {
-                match name {
-                    $($name => Self::$variant,)*
-                    _ => Self::Other,
-                }
+                Self::read(name.as_bytes())
+            }
+
+            pub(super) fn read(name: &[u8]) -> Self {
+                $(if name == $name.as_bytes() {
+                    return Self::$variant;
+                })*
+                Self::Other
             }
 
             /// Returns the name; empty for [`Method::Other`], whose name stands in its message only.

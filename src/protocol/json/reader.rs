@@ -3,170 +3,232 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::plain::plain_length;
 use super::{JsonError, Member, unescaped};
 use crate::limits::{JSON_DEPTH_MAX, JSON_MEMBERS_MAX};
 
-/// Reads JSON text from front to back.
+/// Members that nearly every object has room for without growing.
+const MEMBERS_USUAL: usize = 6;
+
+/// Reads JSON text from front to back. What reads a part of it returns `None` where the text is wrong, and [`Self::why`]
+/// knows why: an error that is handed from part to part would cost as much as the reading.
 pub(in crate::protocol) struct Reader<'a> {
     src: &'a [u8],
     at: usize,
+    /// What is wrong, where it is not the byte at hand.
+    bound: Option<JsonError>,
+    /// Whether the last string has escapes.
+    escaped: bool,
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "most parts of a message are so short that a call would cost more than reading them"
+)]
 impl<'a> Reader<'a> {
     pub(in crate::protocol) fn new(src: &'a [u8]) -> Result<Self, JsonError> {
-        std::str::from_utf8(src).map_err(|_| JsonError::NotUtf8)?;
-        Ok(Self { src, at: 0 })
+        if !src.is_ascii() {
+            std::str::from_utf8(src).map_err(|_| JsonError::NotUtf8)?;
+        }
+        Ok(Self::trusted(src, 0))
     }
 
     /// For text that was checked before, from a place on.
     pub(super) fn trusted(src: &'a [u8], at: usize) -> Self {
-        Self { src, at }
-    }
-
-    /// Reads the opening brace of an object.
-    pub(in crate::protocol) fn open_object(&mut self) -> Result<(), JsonError> {
-        self.blank();
-        if self.eat(b'{') {
-            Ok(())
-        } else {
-            Err(JsonError::NotAnObject)
+        Self {
+            src,
+            at,
+            bound: None,
+            escaped: false,
         }
-    }
-
-    /// Reads up to the next value of an object and returns its key's span; `None` after the closing brace.
-    pub(in crate::protocol) fn next_key(&mut self, first: bool) -> Result<Option<Range<usize>>, JsonError> {
-        self.blank();
-        if self.eat(b'}') {
-            return Ok(None);
-        }
-        if !first {
-            self.expect(b',')?;
-            self.blank();
-        }
-        self.key().map(Some)
     }
 
     /// Reads a whole object.
-    pub(in crate::protocol) fn members(&mut self) -> Result<Vec<Member>, JsonError> {
+    pub(in crate::protocol) fn members(&mut self) -> Option<Vec<Member>> {
         self.members_with(|reader, _| reader.value())
     }
 
-    /// Reads a whole object; `read` must consume the value of each key and return its span.
+    /// Reads a whole object, whose members are said to stand where they do behind its brace; `read` gets each name and
+    /// must consume its value and return where that begins.
+    #[inline]
     pub(in crate::protocol) fn members_with(
         &mut self,
-        mut read: impl FnMut(&mut Self, &str) -> Result<Range<usize>, JsonError>,
-    ) -> Result<Vec<Member>, JsonError> {
-        self.open_object()?;
-        let mut members: Vec<Member> = Vec::with_capacity(4);
-        // Unescaped names, once a key has been met whose name is not what is written.
-        let mut names: Vec<Cow<str>> = Vec::new();
-        while let Some(key) = self.next_key(members.is_empty())? {
-            if members.len() == JSON_MEMBERS_MAX {
-                return Err(JsonError::Members);
-            }
-            let name = unescaped(self.src, &key);
-            if names.is_empty() && matches!(name, Cow::Owned(_)) {
-                names.extend(members.iter().map(|member| unescaped(self.src, &member.key)));
-            }
-            let written = |member: &Member| self.src.get(member.key.clone()) == Some(name.as_bytes());
-            if names.contains(&name) || (names.is_empty() && members.iter().any(written)) {
-                return Err(JsonError::DuplicateKey);
-            }
-            let value = read(self, &name)?;
-            if !names.is_empty() || matches!(name, Cow::Owned(_)) {
-                names.push(name);
-            }
-            members.push(Member { key, value });
+        mut read: impl FnMut(&mut Self, &[u8]) -> Option<usize>,
+    ) -> Option<Vec<Member>> {
+        if self.peek() != b'{' {
+            return self.fails(JsonError::NotAnObject);
         }
-        Ok(members)
+        let base = self.at;
+        self.at += 1;
+        let mut members: Vec<Member> = Vec::with_capacity(MEMBERS_USUAL);
+        // Unescaped names, once a key has been met whose name is not what is written.
+        let mut names: Vec<Cow<[u8]>> = Vec::new();
+        self.blank();
+        if self.eat(b'}') {
+            return Some(members);
+        }
+        loop {
+            let key = self.key()?;
+            let escaped = self.escaped;
+            if members.len() == JSON_MEMBERS_MAX {
+                return self.fails(JsonError::Members);
+            }
+            let written = self.src.get(key.clone()).unwrap_or_default();
+            let start = if escaped || !names.is_empty() {
+                let name = self.unescaped_new(base, &members, &mut names, &key)?;
+                let start = read(self, &name)?;
+                names.push(name);
+                start
+            } else {
+                if self.has(base, &members, written) {
+                    return self.fails(JsonError::DuplicateKey);
+                }
+                read(self, written)?
+            };
+            members.push(Member {
+                key: key.start - base..key.end - base,
+                value: start - base..self.at - base,
+                escaped,
+            });
+            self.blank();
+            if !self.eat(b',') {
+                self.expect(b'}')?;
+                return Some(members);
+            }
+            self.blank();
+        }
+    }
+
+    /// Tells whether a key is written among members.
+    #[inline(always)]
+    fn has(&self, base: usize, members: &[Member], written: &[u8]) -> bool {
+        members.iter().any(|member| {
+            let key = base + member.key.start..base + member.key.end;
+            key.len() == written.len() && self.src.get(key) == Some(written)
+        })
+    }
+
+    /// Returns the name of a key that is not among those before, one of which has escapes.
+    #[cold]
+    fn unescaped_new(
+        &mut self,
+        base: usize,
+        members: &[Member],
+        names: &mut Vec<Cow<'a, [u8]>>,
+        key: &Range<usize>,
+    ) -> Option<Cow<'a, [u8]>> {
+        if names.is_empty() {
+            let here = self.src.get(base..).unwrap_or_default();
+            names.extend(members.iter().map(|member| unescaped_bytes(here, &member.key)));
+        }
+        let name = unescaped_bytes(self.src, key);
+        if names.contains(&name) {
+            return self.fails(JsonError::DuplicateKey);
+        }
+        Some(name)
     }
 
     /// Reads the opening bracket of an array.
-    pub(super) fn open_array(&mut self) -> Result<(), JsonError> {
+    pub(super) fn open_array(&mut self) -> Option<()> {
         self.blank();
         self.expect(b'[')
     }
 
-    /// Reads the next value of an array and returns its span; `None` after the closing bracket.
-    pub(super) fn next_element(&mut self, first: bool) -> Result<Option<Range<usize>>, JsonError> {
+    /// Reads the next value of an array and returns its span; `None` after the closing bracket, or where it is wrong.
+    pub(super) fn next_element(&mut self, first: bool) -> Option<Range<usize>> {
         self.blank();
         if self.eat(b']') {
-            return Ok(None);
+            return None;
         }
         if !first {
             self.expect(b',')?;
         }
-        self.value().map(Some)
+        let start = self.value()?;
+        Some(start..self.at)
     }
 
-    /// Tells what the next value begins with.
-    pub(in crate::protocol) fn peek(&mut self) -> Option<u8> {
+    /// Tells what the next value begins with; NUL at the end.
+    #[inline]
+    pub(in crate::protocol) fn peek(&mut self) -> u8 {
         self.blank();
-        self.src.get(self.at).copied()
+        self.byte()
     }
 
+    #[inline]
     pub(in crate::protocol) fn offset(&self) -> usize {
         self.at
     }
 
     /// Reads to the end of the text.
-    pub(in crate::protocol) fn end(&mut self) -> Result<(), JsonError> {
+    pub(in crate::protocol) fn end(&mut self) -> Option<()> {
         self.blank();
-        if self.at == self.src.len() {
-            Ok(())
-        } else {
-            Err(self.wrong())
-        }
+        (self.at == self.src.len()).then_some(())
     }
 
-    /// Reads one value of any type and returns its span.
-    pub(in crate::protocol) fn value(&mut self) -> Result<Range<usize>, JsonError> {
+    /// Returns why nothing was read.
+    #[cold]
+    pub(in crate::protocol) fn why(&self) -> JsonError {
+        self.bound.unwrap_or(JsonError::Syntax { at: self.at })
+    }
+
+    #[cold]
+    fn fails<T>(&mut self, error: JsonError) -> Option<T> {
+        self.bound = Some(error);
+        None
+    }
+
+    /// Reads one value of any type and returns where it begins.
+    #[inline]
+    pub(in crate::protocol) fn value(&mut self) -> Option<usize> {
         self.blank();
         let start = self.at;
+        match self.byte() {
+            b'{' | b'[' => self.container()?,
+            _ => self.scalar()?,
+        }
+        Some(start)
+    }
+
+    /// Reads an object or an array whole.
+    fn container(&mut self) -> Option<()> {
         let mut open = Containers::default();
         loop {
             if self.value_or_opening(&mut open)? {
                 continue;
             }
             if self.closings(&mut open)? {
-                return Ok(start..self.at);
+                return Some(());
             }
         }
     }
 
     /// Reads a scalar, an empty container, or the opening of a container; true when a value must follow.
-    fn value_or_opening(&mut self, open: &mut Containers) -> Result<bool, JsonError> {
+    #[inline]
+    fn value_or_opening(&mut self, open: &mut Containers) -> Option<bool> {
         self.blank();
-        match self.src.get(self.at) {
-            Some(b'"') => self.string().map(|_| false),
-            Some(b'{') => {
-                self.at += 1;
-                self.blank();
-                if self.eat(b'}') {
-                    return Ok(false);
-                }
-                open.push(true)?;
-                self.key().map(|_| true)
-            }
-            Some(b'[') => {
-                self.at += 1;
-                self.blank();
-                if self.eat(b']') {
-                    return Ok(false);
-                }
-                open.push(false)?;
-                Ok(true)
-            }
-            Some(b'-' | b'0'..=b'9') => self.number().map(|()| false),
-            Some(b't') => self.word(b"true").map(|()| false),
-            Some(b'f') => self.word(b"false").map(|()| false),
-            Some(b'n') => self.word(b"null").map(|()| false),
-            _ => Err(self.wrong()),
+        let opening = self.byte();
+        if !matches!(opening, b'{' | b'[') {
+            self.scalar()?;
+            return Some(false);
         }
+        let object = opening == b'{';
+        self.at += 1;
+        self.blank();
+        if self.eat(if object { b'}' } else { b']' }) {
+            return Some(false);
+        }
+        if !open.push(object) {
+            return self.fails(JsonError::Depth);
+        }
+        if object {
+            self.key()?;
+        }
+        Some(true)
     }
 
     /// Reads what may follow a value; true when the outermost value is complete.
-    fn closings(&mut self, open: &mut Containers) -> Result<bool, JsonError> {
+    #[inline]
+    fn closings(&mut self, open: &mut Containers) -> Option<bool> {
         while let Some(object) = open.top() {
             self.blank();
             if self.eat(b',') {
@@ -174,66 +236,87 @@ impl<'a> Reader<'a> {
                     self.blank();
                     self.key()?;
                 }
-                return Ok(false);
+                return Some(false);
             }
             self.expect(if object { b'}' } else { b']' })?;
             open.pop();
         }
-        Ok(true)
+        Some(true)
     }
 
-    fn key(&mut self) -> Result<Range<usize>, JsonError> {
-        let key = self.string()?;
+    #[inline(always)]
+    fn scalar(&mut self) -> Option<()> {
+        match self.byte() {
+            b'"' => self.string().map(drop),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
+            _ => None,
+        }
+    }
+
+    /// Reads a key and its colon; returns what is between its quotes.
+    #[inline(always)]
+    fn key(&mut self) -> Option<Range<usize>> {
+        let start = self.string()?;
+        let end = self.at - 1;
         self.blank();
         self.expect(b':')?;
-        Ok(key)
+        Some(start..end)
     }
 
-    /// Reads a string and returns the span between its quotes.
-    fn string(&mut self) -> Result<Range<usize>, JsonError> {
+    /// Reads a string and returns where it begins behind its quote.
+    #[inline(always)]
+    fn string(&mut self) -> Option<usize> {
         self.expect(b'"')?;
         let start = self.at;
+        self.escaped = false;
         loop {
             let rest = self.src.get(self.at..).unwrap_or_default();
             let Some(plain) = plain_length(rest) else {
                 self.at = self.src.len();
-                return Err(self.wrong());
+                return None;
             };
             self.at += plain;
-            match self.src.get(self.at) {
-                Some(b'"') => {
+            match self.byte() {
+                b'"' => {
                     self.at += 1;
-                    return Ok(start..self.at - 1);
+                    return Some(start);
                 }
-                Some(b'\\') => self.escape()?,
-                _ => return Err(self.wrong()),
+                b'\\' => self.escape()?,
+                _ => return None,
             }
         }
     }
 
-    fn escape(&mut self) -> Result<(), JsonError> {
+    fn escape(&mut self) -> Option<()> {
+        self.escaped = true;
         self.at += 1;
-        match self.src.get(self.at) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+        match self.byte() {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
+                self.at += 1;
+                Some(())
+            }
             // A lone half of a surrogate pair passes: JavaScript servers that cut a text in the middle of one send it.
             // Where we read such a string ourselves it is no string.
-            Some(b'u') => self.unicode_escape()?,
-            _ => return Err(self.wrong()),
+            b'u' => self.unicode_escape(),
+            _ => None,
         }
-        Ok(())
     }
 
-    fn unicode_escape(&mut self) -> Result<(), JsonError> {
+    fn unicode_escape(&mut self) -> Option<()> {
         self.expect(b'u')?;
-        let digits = self.src.get(self.at..self.at + 4).ok_or(self.wrong())?;
+        let digits = self.src.get(self.at..self.at + 4)?;
         if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(self.wrong());
+            return None;
         }
         self.at += 4;
-        Ok(())
+        Some(())
     }
 
-    fn number(&mut self) -> Result<(), JsonError> {
+    #[inline(always)]
+    fn number(&mut self) -> Option<()> {
         self.eat(b'-');
         if !self.eat(b'0') {
             self.digits()?;
@@ -241,107 +324,62 @@ impl<'a> Reader<'a> {
         if self.eat(b'.') {
             self.digits()?;
         }
-        if self.eat(b'e') || self.eat(b'E') {
+        if matches!(self.byte(), b'e' | b'E') {
+            self.at += 1;
             if !self.eat(b'+') {
                 self.eat(b'-');
             }
             self.digits()?;
         }
-        Ok(())
+        Some(())
     }
 
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let rest = self.src.get(self.at..).unwrap_or_default();
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if count == 0 {
-            return Err(self.wrong());
+    #[inline(always)]
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.byte().is_ascii_digit() {
+            self.at += 1;
         }
-        self.at += count;
-        Ok(())
+        (self.at > start).then_some(())
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), JsonError> {
-        if self.src.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
-            self.at += word.len();
-            return Ok(());
-        }
-        Err(self.wrong())
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        let rest = self.src.get(self.at..)?;
+        rest.starts_with(word).then(|| self.at += word.len())
     }
 
+    #[inline(always)]
     fn blank(&mut self) {
-        while matches!(self.src.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        while matches!(self.byte(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
         }
     }
 
+    /// Returns the next byte; at the end NUL, which may stand nowhere in JSON.
+    #[inline(always)]
+    fn byte(&self) -> u8 {
+        self.src.get(self.at).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
     fn eat(&mut self, byte: u8) -> bool {
-        let found = self.src.get(self.at) == Some(&byte);
+        let found = self.byte() == byte;
         self.at += usize::from(found);
         found
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
-        if self.eat(byte) { Ok(()) } else { Err(self.wrong()) }
-    }
-
-    fn wrong(&self) -> JsonError {
-        JsonError::Syntax { at: self.at }
+    #[inline(always)]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.eat(byte).then_some(())
     }
 }
 
-/// Bytes that are looked at together where a string is long.
-const STRIDE: usize = 32;
-
-/// Returns how much of a text stands before the first byte that means something in a string: a quote, a backslash, or
-/// a control character that must not be there. Most strings are short: the first bytes are looked at word by word,
-/// the rest in strides that the compiler makes vectors of.
-fn plain_length(text: &[u8]) -> Option<usize> {
-    let (head, rest) = text.split_at(text.len().min(STRIDE));
-    if let Some(found) = by_words(head) {
-        return Some(found);
+/// Returns what a key says.
+fn unescaped_bytes<'a>(src: &'a [u8], key: &Range<usize>) -> Cow<'a, [u8]> {
+    match unescaped(src, key) {
+        Cow::Borrowed(name) => Cow::Borrowed(name.as_bytes()),
+        Cow::Owned(name) => Cow::Owned(name.into_bytes()),
     }
-    let means_something =
-        |stride: &[u8; STRIDE]| stride.iter().fold(false, |found, &byte| found | special(byte));
-    let plain = rest
-        .as_chunks::<STRIDE>()
-        .0
-        .iter()
-        .take_while(|stride| !means_something(stride))
-        .count()
-        * STRIDE;
-    by_words(rest.get(plain..).unwrap_or_default()).map(|found| head.len() + plain + found)
-}
-
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "a branch in it, and the compiler makes no vectors"
-)]
-const fn special(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
-}
-
-fn by_words(text: &[u8]) -> Option<usize> {
-    let (words, rest) = text.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let found = special_bytes(u64::from_le_bytes(*word));
-        if found != 0 {
-            return Some(index * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let found = rest.iter().position(|&byte| special(byte))?;
-    Some(words.len() * 8 + found)
-}
-
-/// Marks the top bit of special bytes. Marks above the lowest may be wrong: a borrow runs upwards.
-const fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
-    const fn below(word: u64, limit: u8) -> u64 {
-        word.wrapping_sub(ONES * limit as u64) & !word
-    }
-    let quotes = below(word ^ (ONES * b'"' as u64), 1);
-    let backslashes = below(word ^ (ONES * b'\\' as u64), 1);
-    (quotes | backslashes | below(word, 0x20)) & TOPS
 }
 
 const CONTAINER_WORDS: usize = JSON_DEPTH_MAX / 64;
@@ -354,8 +392,12 @@ struct Containers {
 }
 
 impl Containers {
-    fn push(&mut self, object: bool) -> Result<(), JsonError> {
-        let word = self.bits.get_mut(self.depth / 64).ok_or(JsonError::Depth)?;
+    /// Opens another; false when there are too many.
+    #[inline]
+    fn push(&mut self, object: bool) -> bool {
+        let Some(word) = self.bits.get_mut(self.depth / 64) else {
+            return false;
+        };
         let bit = 1 << (self.depth % 64);
         if object {
             *word |= bit;
@@ -363,9 +405,10 @@ impl Containers {
             *word &= !bit;
         }
         self.depth += 1;
-        Ok(())
+        true
     }
 
+    #[inline]
     fn top(&self) -> Option<bool> {
         let last = self.depth.checked_sub(1)?;
         self.bits
@@ -373,43 +416,8 @@ impl Containers {
             .map(|word| word & (1 << (last % 64)) != 0)
     }
 
+    #[inline]
     fn pop(&mut self) {
         self.depth = self.depth.saturating_sub(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn byte_by_byte(text: &[u8]) -> Option<usize> {
-        text.iter().position(|&byte| special(byte))
-    }
-
-    #[test]
-    fn every_byte_at_every_place_is_found_as_byte_by_byte() {
-        for length in 0..100 {
-            for at in 0..length {
-                for byte in 0..=u8::MAX {
-                    let mut text = vec![b'x'; length];
-                    text[at] = byte;
-                    assert_eq!(
-                        plain_length(&text),
-                        byte_by_byte(&text),
-                        "{byte:#x} at {at} of {length}"
-                    );
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_scanned_as_byte_by_byte(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(plain_length(&text), byte_by_byte(&text));
-            let rare: Vec<u8> = text.iter().map(|byte| byte | 0x60).collect();
-            prop_assert_eq!(plain_length(&rare), byte_by_byte(&rare));
-        }
     }
 }

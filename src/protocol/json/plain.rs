@@ -1,0 +1,107 @@
+//! Where a string of JSON text stops to be plain.
+
+use memchr::memchr2;
+
+/// Bytes that are looked at together where a string is long.
+const STRIDE: usize = 32;
+
+/// Returns how much of a text stands before the first byte that means something in a string: a quote, a backslash, or
+/// a control character that must not be there. Most strings are short: the first bytes are looked at word by word,
+/// the rest by vectors.
+#[expect(clippy::inline_always, reason = "most strings are shorter than a call")]
+#[inline(always)]
+pub(super) fn plain_length(text: &[u8]) -> Option<usize> {
+    let mut plain = 0;
+    while let Some(word) = text.get(plain..).and_then(<[u8]>::first_chunk) {
+        let found = special_bytes(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(plain + found.trailing_zeros() as usize / 8);
+        }
+        plain += 8;
+        if plain == STRIDE {
+            return in_long(text);
+        }
+    }
+    by_words(text.get(plain..)?).map(|found| plain + found)
+}
+
+/// Goes on where the first stride is plain.
+#[inline(never)]
+fn in_long(text: &[u8]) -> Option<usize> {
+    let rest = text.get(STRIDE..).unwrap_or_default();
+    let found = memchr2(b'"', b'\\', rest).map(|found| STRIDE + found);
+    let run = text.get(..found.unwrap_or(text.len())).unwrap_or_default();
+    // The last stride overlaps the one before, so that none is left that is shorter.
+    let (strides, last) = (run.as_chunks::<STRIDE>().0, run.last_chunk::<STRIDE>());
+    if strides.iter().chain(last).any(has_control) {
+        return by_words(run);
+    }
+    found
+}
+
+fn has_control(stride: &[u8; STRIDE]) -> bool {
+    stride.iter().copied().fold(u8::MAX, u8::min) < 0x20
+}
+
+const fn special(byte: u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < 0x20
+}
+
+#[inline]
+fn by_words(text: &[u8]) -> Option<usize> {
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let found = special_bytes(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = rest.iter().position(|&byte| special(byte))?;
+    Some(words.len() * 8 + found)
+}
+
+/// Marks the top bit of special bytes. Marks above the lowest may be wrong: a borrow runs upwards.
+const fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    // Without its second bit a quote stands right behind the control characters, and nothing else comes between.
+    let quotes_and_controls = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let backslashes = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    (quotes_and_controls | backslashes) & !word & TOPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn byte_by_byte(text: &[u8]) -> Option<usize> {
+        text.iter().position(|&byte| special(byte))
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_found_as_byte_by_byte() {
+        for length in 0..100 {
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'x'; length];
+                    text[at] = byte;
+                    assert_eq!(
+                        plain_length(&text),
+                        byte_by_byte(&text),
+                        "{byte:#x} at {at} of {length}"
+                    );
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_scanned_as_byte_by_byte(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(plain_length(&text), byte_by_byte(&text));
+            let rare: Vec<u8> = text.iter().map(|byte| byte | 0x60).collect();
+            prop_assert_eq!(plain_length(&rare), byte_by_byte(&rare));
+        }
+    }
+}
