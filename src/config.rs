@@ -19,7 +19,7 @@ mod shown;
 mod sources;
 mod watch;
 
-pub use composio::{Api, Composio, MultiAccount, Preload, Tags, ToolChoice, is_meta_tool, may_be_of};
+pub use composio::{Api, Composio, MultiAccount, Preload, Tags, ToolChoice, ToolPrefixes, is_meta_tool};
 pub use diff::{Diff, diff};
 pub use environment::{CONFIG_VARIABLE, KEY_VARIABLE};
 pub use expand::ReadFile;

@@ -18,6 +18,8 @@ pub struct Composio {
     pub api: Api,
     /// Toolkits that a session may use; `None`: all.
     pub toolkits: Option<Vec<String>>,
+    /// How the tools of each toolkit are named.
+    pub tool_prefixes: ToolPrefixes,
     /// For some toolkits, which of their tools.
     pub tools: BTreeMap<String, ToolChoice>,
     /// Tools of every toolkit, by what they are marked with.
@@ -103,16 +105,46 @@ pub fn is_meta_tool(tool: &str) -> bool {
     tool.starts_with(META_TOOLS)
 }
 
-/// Tells whether a tool may be one of a toolkit: a tool's slug begins with its toolkit's. Not documented, seen in every
-/// sample; where one toolkit's slug begins with another's it may say yes for both, and Composio decides.
-#[must_use]
-pub fn may_be_of(tool: &str, toolkit: &str) -> bool {
-    let mut head = tool.bytes().zip(toolkit.bytes());
-    let same = |(ours, theirs): (u8, u8)| match theirs {
-        b'-' => ours == b'_',
-        other => ours == other.to_ascii_uppercase(),
-    };
-    tool.as_bytes().get(toolkit.len()) == Some(&b'_') && head.all(same)
+/// To which toolkit a tool belongs, as far as its slug tells: it begins with its toolkit's slug. Not documented, seen in
+/// every sample; for a toolkit where it is otherwise the configuration says with what (`tool_prefixes`). MCP lists tools
+/// without their toolkits, so nothing better is at hand where a call is decided on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolPrefixes(BTreeMap<String, String>);
+
+impl ToolPrefixes {
+    /// Makes them of a toolkit's prefix each; without the `_` that follows.
+    #[must_use]
+    pub fn new(by_toolkit: BTreeMap<String, String>) -> Self {
+        Self(by_toolkit)
+    }
+
+    /// Tells whether a tool may be one of a toolkit. Where one toolkit's slug begins with another's it may say yes for
+    /// both, and Composio decides.
+    #[must_use]
+    pub fn may_be_of(&self, tool: &str, toolkit: &str) -> bool {
+        let prefix = self.0.get(toolkit).map_or(toolkit, String::as_str);
+        let mut head = tool.bytes().zip(prefix.bytes());
+        let same = |(ours, theirs): (u8, u8)| match theirs {
+            b'-' => ours == b'_',
+            other => ours == other.to_ascii_uppercase(),
+        };
+        tool.as_bytes().get(prefix.len()) == Some(&b'_') && head.all(same)
+    }
+
+    /// Finds the toolkit of a tool among some; of several that may be it, the one with the longest slug.
+    #[must_use]
+    pub fn toolkit_of<'a>(&self, tool: &str, toolkits: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+        toolkits
+            .filter(|toolkit| self.may_be_of(tool, toolkit))
+            .max_by_key(|toolkit| toolkit.len())
+    }
+
+    /// Says with what the tools of a toolkit begin.
+    #[must_use]
+    pub fn of(&self, toolkit: &str) -> String {
+        let prefix = self.0.get(toolkit).map_or(toolkit, String::as_str);
+        prefix.to_ascii_uppercase().replace('-', "_")
+    }
 }
 
 #[cfg(test)]
@@ -130,8 +162,25 @@ mod tests {
             ("GMAIL_SEND_EMAIL", "github", false),
             ("github_create", "github", false),
         ] {
-            assert_eq!(may_be_of(tool, toolkit), right, "{tool} {toolkit}");
+            let prefixes = ToolPrefixes::default();
+            assert_eq!(prefixes.may_be_of(tool, toolkit), right, "{tool} {toolkit}");
         }
+        let said = BTreeMap::from([("google-drive".to_owned(), "GDRIVE".to_owned())]);
+        let prefixes = ToolPrefixes::new(said);
+        for (tool, right) in [
+            ("GDRIVE_LIST", true),
+            ("GOOGLE_DRIVE_LIST", false),
+            ("GDRIVE", false),
+        ] {
+            assert_eq!(prefixes.may_be_of(tool, "google-drive"), right, "{tool}");
+        }
+        let all = ["google", "google_maps", "google-drive"];
+        let toolkit = |tool| prefixes.toolkit_of(tool, all.into_iter());
+        assert_eq!(toolkit("GOOGLE_MAPS_FIND"), Some("google_maps"));
+        assert_eq!(
+            (toolkit("GDRIVE_LIST"), toolkit("SLACK_SEND")),
+            (Some("google-drive"), None)
+        );
         assert!(is_meta_tool("COMPOSIO_SEARCH_TOOLS") && !is_meta_tool("GITHUB_X"));
     }
 }

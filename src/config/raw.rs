@@ -202,6 +202,7 @@ pub(super) struct RawGateway {
     pub(super) base_url: Option<String>,
     pub(super) api: Option<String>,
     pub(super) toolkits: Option<Vec<String>>,
+    pub(super) tool_prefixes: BTreeMap<String, String>,
     pub(super) tools: BTreeMap<String, RawToolChoice>,
     pub(super) tags: Vec<String>,
     pub(super) auth_configs: BTreeMap<String, String>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::LOCAL_USER;
-use crate::config::{is_meta_tool, may_be_of};
+use crate::config::{ToolPrefixes, is_meta_tool};
 use crate::ids::{GatewayId, UserId};
 
 /// Who calls, with what their key allows. Two principals are equal when they are the same user, and came by the URL of
@@ -37,8 +37,9 @@ pub struct SessionGrant {
 impl SessionGrant {
     /// Tells whether a gateway's tool, by its own name, is one of the session's.
     #[must_use]
-    pub fn has(&self, gateway: &GatewayId, own: &str) -> bool {
-        let of_some = |toolkits: &Vec<String>| toolkits.iter().any(|toolkit| may_be_of(own, toolkit));
+    pub fn has(&self, gateway: &GatewayId, own: &str, prefixes: &ToolPrefixes) -> bool {
+        let of_some =
+            |toolkits: &Vec<String>| toolkits.iter().any(|toolkit| prefixes.may_be_of(own, toolkit));
         self.gateway == *gateway && (is_meta_tool(own) || self.toolkits.as_ref().is_none_or(of_some))
     }
 }

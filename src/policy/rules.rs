@@ -6,8 +6,8 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::catalog::route::Route;
 use crate::catalog::snapshot::Part;
-use crate::config::Config;
-use crate::identity::ToolGlobs;
+use crate::config::{Config, ToolPrefixes, Transport};
+use crate::identity::{SessionGrant, ToolGlobs};
 use crate::ids::GatewayId;
 
 /// Which rule refuses.
@@ -57,6 +57,8 @@ pub struct RulesError {
 struct GatewayRules {
     allow: Option<GlobSet>,
     deny: GlobSet,
+    /// Of a Composio gateway.
+    prefixes: ToolPrefixes,
 }
 
 /// What the configuration permits.
@@ -87,6 +89,10 @@ impl Rules {
             let rules = GatewayRules {
                 allow: allow.transpose()?,
                 deny: compile(&setting("deny"), &gateway.deny)?,
+                prefixes: match &gateway.transport {
+                    Transport::Composio(composio) => composio.tool_prefixes.clone(),
+                    _ => ToolPrefixes::default(),
+                },
             };
             gateways.insert(gateway.name.clone(), rules);
         }
@@ -94,6 +100,17 @@ impl Rules {
             permitted: permitted.transpose()?,
             gateways,
         })
+    }
+
+    /// Decides on a tool for who came by the URL of one Composio session.
+    pub(super) fn in_session(&self, route: &Route, session: &SessionGrant) -> Result<(), Rule> {
+        let rules = self.gateways.get(&route.gateway);
+        let has = |rules: &GatewayRules| session.has(&route.gateway, &route.own, &rules.prefixes);
+        if rules.is_some_and(has) {
+            Ok(())
+        } else {
+            Err(Rule::NotInSession)
+        }
     }
 
     /// Decides on a tool.

@@ -210,8 +210,8 @@ fn decide(
     key: Option<&ToolGlobs>,
     session: Option<&SessionGrant>,
 ) -> Result<(), Rule> {
-    if session.is_some_and(|session| !session.has(&route.gateway, &route.own)) {
-        return Err(Rule::NotInSession);
+    if let Some(session) = session {
+        rules.in_session(route, session)?;
     }
     rules.tool(route, key)
 }

@@ -4,7 +4,7 @@
 
 use super::ProxyError;
 use crate::catalog::route::Route;
-use crate::config::{self, is_meta_tool, may_be_of};
+use crate::config::{self, is_meta_tool};
 use crate::exchange::Call;
 use crate::limits::{COMPOSIO_PARTS_MAX, COMPOSIO_SLUG_BYTES_MAX, TOOLKIT_BYTES_MAX};
 use crate::policy::View;
@@ -120,6 +120,7 @@ fn is_slug(slug: &str) -> bool {
 }
 
 fn in_toolkits(options: &config::Composio, slug: &str) -> bool {
-    let of_some = |toolkits: &Vec<String>| toolkits.iter().any(|toolkit| may_be_of(slug, toolkit));
+    let of = |toolkit: &String| options.tool_prefixes.may_be_of(slug, toolkit);
+    let of_some = |toolkits: &Vec<String>| toolkits.iter().any(of);
     is_meta_tool(slug) || options.toolkits.as_ref().is_none_or(of_some)
 }

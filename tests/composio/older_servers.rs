@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, Era};
+use crate::agent::{Agent, Era, Went};
 use crate::connect::{House, consent, look};
 use crate::fake::{Fake, KEY};
+use crate::honest::Caller;
 
 const WHO: &str = "GITHUB_GET_THE_AUTHENTICATED_USER";
 const OPTIONS: &str =
@@ -99,21 +100,99 @@ async fn users_of_one_server_have_their_own_urls_and_connections_and_no_session_
     house.stop().await;
 }
 
+/// Deletes the project's servers at Composio; returns how many there were.
+async fn delete_servers(fake: &Fake) -> usize {
+    let caller = Caller::of(fake);
+    let servers = caller.get("/mcp/servers").await.body;
+    let all = servers["items"].as_array().unwrap();
+    for server in all {
+        let path = format!("/mcp/{}", server["id"].as_str().unwrap());
+        assert_eq!(caller.delete(&path).await.status, 200);
+    }
+    all.len()
+}
+
 #[tokio::test]
-async fn what_belongs_to_sessions_does_not_go_with_servers() {
-    let file = toolgate::config::File {
-        name: "gateways.toml".to_owned(),
-        text: "[gateways.c]\nkind = 'composio'\napi_key = 'ak_1'\napi = 'mcp_servers'\nworkbench = true\n"
-            .to_owned(),
+async fn a_server_that_was_deleted_at_composio_is_made_again_and_users_keep_their_connections() {
+    let fake = Fake::start().await;
+    fake.connect("alice", "github");
+    fake.connect("bob", "github");
+    let house = House::start_with(&fake, OPTIONS).await;
+    listed(&house).await;
+    let alice = Agent::new(&house, "alice", Era::Modern, true).await;
+    let bob = Agent::new(&house, "bob", Era::Legacy, true).await;
+    let login = |went: Went| went.said()["data"]["login"].clone();
+    // Links of both are open while it goes.
+    for (agent, user) in [(&alice, "alice"), (&bob, "bob")] {
+        assert_eq!(login(agent.call(WHO, json!({}), never).await), user);
+    }
+    for again in 1..=2 {
+        assert_eq!(delete_servers(&fake).await, 1);
+        let (first, second) =
+            tokio::join!(alice.call(WHO, json!({}), never), bob.call(WHO, json!({}), never));
+        assert_eq!((login(first), login(second)), (json!("alice"), json!("bob")));
+        assert_eq!(made(&fake), 1 + again, "one for both");
+    }
+    // And after a start that finds none.
+    house.stop().await;
+    delete_servers(&fake).await;
+    let house = House::start_with(&fake, OPTIONS).await;
+    assert_eq!(listed(&house).await, [WHO], "with the tools that are allowed");
+    assert_eq!(made(&fake), 4);
+    for one in fake.executions() {
+        assert_eq!(one.account_user_id.as_deref(), Some(one.user_id.as_str()));
+    }
+    house.stop().await;
+}
+
+#[test]
+fn what_belongs_to_sessions_does_not_go_with_servers() {
+    let errors = |options: &str| {
+        let file = toolgate::config::File {
+            name: "gateways.toml".to_owned(),
+            text: format!(
+                "[gateways.c]\nkind = 'composio'\napi_key = 'ak_1'\napi = 'mcp_servers'\n{options}\n"
+            ),
+        };
+        let (environment, flags) = (
+            std::collections::BTreeMap::new(),
+            toolgate::config::Flags::default(),
+        );
+        let sources = toolgate::config::Sources::new(Some(file), environment, flags);
+        match toolgate::config::load(&sources) {
+            Ok(_) => String::new(),
+            Err(errors) => errors.to_string(),
+        }
     };
-    let sources = toolgate::config::Sources::new(
-        Some(file),
-        std::collections::BTreeMap::new(),
-        toolgate::config::Flags::default(),
-    );
-    let errors = toolgate::config::load(&sources).unwrap_err().to_string();
-    assert!(
-        errors.contains("auth_configs") && errors.contains("workbench"),
-        "{errors}"
-    );
+    let one = "toolkits = ['gmail']\n";
+    for (options, told) in [
+        ("workbench = true".to_owned(), vec!["c.api: ", "c.workbench: "]),
+        (format!("{one}tags = ['readOnlyHint']"), vec!["c.tags: "]),
+        (format!("{one}preload = ['GMAIL_X']"), vec!["c.preload: "]),
+        (format!("{one}multi_account = true"), vec!["c.multi_account: "]),
+        (
+            format!("{one}tools.gmail.disable = ['GMAIL_X']"),
+            vec!["c.tools.gmail.disable: does not go with", "`enable`", "`deny`"],
+        ),
+        (
+            format!("{one}tools.gmail.tags = ['readOnlyHint']"),
+            vec!["c.tools.gmail.tags: does not go with", "`enable`"],
+        ),
+        (
+            "toolkits = ['gmail', 'github']\ntools.gmail.enable = ['GMAIL_X']".to_owned(),
+            vec!["c.tools: must `enable` tools of github, too"],
+        ),
+        (
+            "auth_configs = { slack = 'ac_1', gmail = 'ac_2' }\ntools.gmail.enable = ['GMAIL_X']".to_owned(),
+            vec!["c.tools: must `enable` tools of slack, too"],
+        ),
+        (format!("{one}tools.gmail.enable = ['GMAIL_X']"), vec![]),
+        ("auth_configs = { slack = 'ac_1' }".to_owned(), vec![]),
+    ] {
+        let errors = errors(&options);
+        assert_eq!(errors.is_empty(), told.is_empty(), "{options}: {errors}");
+        for told in told {
+            assert!(errors.contains(told), "{options}: {errors}");
+        }
+    }
 }

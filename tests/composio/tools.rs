@@ -367,3 +367,50 @@ async fn a_toolkit_that_the_caller_does_not_have_cannot_be_connected_or_waited_f
     }
     gate.stop().await;
 }
+
+#[tokio::test]
+async fn tools_that_do_not_begin_with_their_toolkit_are_known_by_the_prefix_that_is_configured() {
+    let fake = connected().await;
+    let odd = "toolkits = ['github', 'odd_names']\npreload = ['GITHUB_GET_REPO']\n";
+    let said_so = format!("{odd}tool_prefixes = {{ odd_names = 'ODDLY' }}\n")
+        .replace("'GITHUB_GET_REPO'", "'GITHUB_GET_REPO', 'ODDLY_CALLED'");
+    for (options, right) in [(odd, false), (&said_so, true)] {
+        let gate = gate(&fake, options, |_| ()).await;
+        let answer = multi(&gate, json!([part("ODDLY_CALLED")])).await;
+        assert_eq!(answer.get("error").is_none(), right, "{answer}");
+        let send = |path: &str, body: Value| {
+            let request = gate.http.post(format!("{}{path}", gate.url));
+            let request = request.header("authorization", format!("Bearer {ALICE}"));
+            let request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+            async move {
+                let text = request.send().await.unwrap().text().await.unwrap();
+                serde_json::from_str::<Value>(&text).unwrap()
+            }
+        };
+        let done = send("/api/integrations/odd_names/tools/ODDLY_CALLED", json!({})).await;
+        assert_eq!(done["successful"] == true, right, "{done}");
+        // The URL of a session with this toolkit alone.
+        let made = send(
+            "/api/tool-router/create-session",
+            json!({ "toolkits": ["odd_names"] }),
+        )
+        .await;
+        let url = made["sessionUrl"].as_str().unwrap();
+        let (_, listed) = gate.ask_at(url, None, "tools/list", json!({})).await;
+        let tools = listed["result"]["tools"].as_array().unwrap();
+        let apps: Vec<&str> = tools
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap())
+            .filter(|name| !name.starts_with("COMPOSIO_"))
+            .collect();
+        let expected: &[&str] = if right { &["ODDLY_CALLED"] } else { &[] };
+        assert_eq!(apps, expected);
+        let arguments = json!({ "tools": [part("ODDLY_CALLED")], "sync_response_to_workbench": false });
+        let params = json!({ "name": "COMPOSIO_MULTI_EXECUTE_TOOL", "arguments": arguments });
+        let (_, answer) = gate.ask_at(url, None, "tools/call", params).await;
+        assert_eq!(answer.get("error").is_none(), right, "{answer}");
+        gate.stop().await;
+    }
+}

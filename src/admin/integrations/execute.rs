@@ -16,7 +16,6 @@ use crate::admin::query::{Query, bad};
 use crate::admin::{Caller, Parts, answer};
 use crate::catalog::listing::Kind;
 use crate::clock;
-use crate::config;
 use crate::exchange::Answer;
 use crate::identity::Principal;
 use crate::integrations::Project;
@@ -61,7 +60,7 @@ pub(in crate::admin) async fn execute(
     let query = Query::read(query.as_deref(), &["userId", "gateway", "accountId"])?;
     caller.principal = caller.speaking_for(query.get("userId"))?;
     let project = one_project(&parts, &caller.principal, query.get("gateway"), &toolkit)?;
-    if tool.len() > NAME_BYTES_MAX || !config::may_be_of(&tool, &toolkit) {
+    if tool.len() > NAME_BYTES_MAX || !project.options().tool_prefixes.may_be_of(&tool, &toolkit) {
         return Err(no_tool(&tool, &toolkit));
     }
     let arguments = calls::arguments(&parts, &headers, body).await?;

@@ -40,6 +40,7 @@ impl Checker<'_> {
             api_key: api_key?,
             api: self.composio_api(path, raw),
             toolkits: raw.toolkits.clone(),
+            tool_prefixes: session.tool_prefixes,
             tools: session.tools,
             tags: session.tags,
             auth_configs: raw.auth_configs.clone(),
@@ -75,7 +76,38 @@ impl Checker<'_> {
             let text = "does not go with api = \"mcp_servers\": it is of sessions";
             self.problem(&format!("{path}.{key}"), text);
         }
+        self.server_tools(path, raw);
         Api::McpServers
+    }
+
+    /// A server has one list of tools for all its toolkits, and nothing else to say of tools.
+    fn server_tools(&mut self, path: &str, raw: &RawGateway) {
+        for (toolkit, choice) in &raw.tools {
+            let others = [
+                ("disable", choice.disable.is_some()),
+                ("tags", choice.tags.is_some()),
+            ];
+            for (word, _) in others.iter().filter(|(_, there)| *there) {
+                let text = "does not go with api = \"mcp_servers\", whose servers have a list of their tools: name \
+                            those by `enable`, or leave tools out by the gateway's `deny`";
+                self.problem(&format!("{path}.tools.{toolkit}.{word}"), text);
+            }
+        }
+        let enables = |toolkit: &String| {
+            raw.tools
+                .get(toolkit)
+                .is_some_and(|choice| choice.enable.is_some())
+        };
+        let mut toolkits = raw.toolkits.iter().flatten().chain(raw.auth_configs.keys());
+        if raw.tools.keys().any(enables)
+            && let Some(without) = toolkits.find(|toolkit| !enables(toolkit))
+        {
+            let text = format!(
+                "must `enable` tools of {without}, too: with api = \"mcp_servers\" a server has one list of tools, and \
+                 what is not in it is gone"
+            );
+            self.problem(&format!("{path}.tools"), text);
+        }
     }
 
     fn base_url(&mut self, path: &str, raw: &RawGateway) -> Option<Url> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Checker;
 use crate::config::raw::{RawCommand, RawGateway, RawToolChoice};
-use crate::config::{MultiAccount, Preload, Tags, ToolChoice, is_meta_tool, may_be_of};
+use crate::config::{MultiAccount, Preload, Tags, ToolChoice, ToolPrefixes, is_meta_tool};
 use crate::limits;
 
 /// What Composio marks tools with.
@@ -20,6 +20,7 @@ const TAGS: &[&str] = &[
 
 /// The options that need more than their type.
 pub(super) struct SessionOptions {
+    pub(super) tool_prefixes: ToolPrefixes,
     pub(super) tools: std::collections::BTreeMap<String, ToolChoice>,
     pub(super) tags: Tags,
     pub(super) preload: Preload,
@@ -29,10 +30,14 @@ pub(super) struct SessionOptions {
 impl Checker<'_> {
     pub(super) fn session_options(&mut self, path: &str, raw: &RawGateway) -> SessionOptions {
         self.toolkits(path, raw);
+        let tool_prefixes = self.tool_prefixes(path, raw);
         let tools = raw.tools.iter().filter_map(|(toolkit, choice)| {
             let key = format!("{path}.tools.{toolkit}");
             self.toolkit_of(&key, toolkit, raw);
-            Some((toolkit.clone(), self.tool_choice(&key, toolkit, choice)?))
+            Some((
+                toolkit.clone(),
+                self.tool_choice(&key, toolkit, choice, &tool_prefixes)?,
+            ))
         });
         let tools = tools.collect();
         for (toolkit, auth_config) in &raw.auth_configs {
@@ -42,13 +47,27 @@ impl Checker<'_> {
                 self.problem(&key, "must be the id of an auth config, such as ac_1a2b3c");
             }
         }
-        let preload = self.preload(path, raw);
+        let preload = self.preload(path, raw, &tool_prefixes);
         SessionOptions {
+            tool_prefixes,
             tools,
             tags: self.tags(&format!("{path}.tags"), &raw.tags),
             multi_account: self.multi_account(path, raw, &preload),
             preload,
         }
+    }
+
+    fn tool_prefixes(&mut self, path: &str, raw: &RawGateway) -> ToolPrefixes {
+        for (toolkit, prefix) in &raw.tool_prefixes {
+            let key = format!("{path}.tool_prefixes.{toolkit}");
+            self.toolkit_of(&key, toolkit, raw);
+            if !is_tool(prefix) || prefix.ends_with('_') || is_meta_tool(&format!("{prefix}_")) {
+                let text =
+                    "must be how the slugs of its tools begin, without the `_` that follows, such as GDRIVE";
+                self.problem(&key, text);
+            }
+        }
+        ToolPrefixes::new(raw.tool_prefixes.clone())
     }
 
     fn toolkits(&mut self, path: &str, raw: &RawGateway) {
@@ -88,13 +107,19 @@ impl Checker<'_> {
         self.problem(key, text);
     }
 
-    fn tool_choice(&mut self, key: &str, toolkit: &str, raw: &RawToolChoice) -> Option<ToolChoice> {
+    fn tool_choice(
+        &mut self,
+        key: &str,
+        toolkit: &str,
+        raw: &RawToolChoice,
+        prefixes: &ToolPrefixes,
+    ) -> Option<ToolChoice> {
         let choice = match (&raw.enable, &raw.disable, &raw.tags) {
             (Some(tools), None, None) => {
-                ToolChoice::Enable(self.tools_of(&format!("{key}.enable"), toolkit, tools))
+                ToolChoice::Enable(self.tools_of(&format!("{key}.enable"), toolkit, tools, prefixes))
             }
             (None, Some(tools), None) => {
-                ToolChoice::Disable(self.tools_of(&format!("{key}.disable"), toolkit, tools))
+                ToolChoice::Disable(self.tools_of(&format!("{key}.disable"), toolkit, tools, prefixes))
             }
             (None, None, Some(tags)) => ToolChoice::Tags(self.tags(&format!("{key}.tags"), tags)),
             _ => {
@@ -105,13 +130,20 @@ impl Checker<'_> {
         Some(choice)
     }
 
-    fn tools_of(&mut self, key: &str, toolkit: &str, tools: &[String]) -> Vec<String> {
+    fn tools_of(
+        &mut self,
+        key: &str,
+        toolkit: &str,
+        tools: &[String],
+        prefixes: &ToolPrefixes,
+    ) -> Vec<String> {
         self.at_most(key, tools.len());
         for (index, tool) in tools.iter().enumerate() {
-            if !is_tool(tool) || is_meta_tool(tool) || !may_be_of(tool, toolkit) {
+            if !is_tool(tool) || is_meta_tool(tool) || !prefixes.may_be_of(tool, toolkit) {
                 let text = format!(
-                    "must be the slug of a tool of {toolkit}, which begins with {}_",
-                    toolkit.to_ascii_uppercase().replace('-', "_")
+                    "must be the slug of a tool of {toolkit}, which begins with {}_; if Composio names them otherwise, \
+                     say so by tool_prefixes",
+                    prefixes.of(toolkit)
                 );
                 self.problem(&format!("{key}[{index}]"), text);
             }
@@ -136,7 +168,7 @@ impl Checker<'_> {
         tags
     }
 
-    fn preload(&mut self, path: &str, raw: &RawGateway) -> Preload {
+    fn preload(&mut self, path: &str, raw: &RawGateway, prefixes: &ToolPrefixes) -> Preload {
         let key = format!("{path}.preload");
         match &raw.preload {
             None => Preload::Nothing,
@@ -157,15 +189,15 @@ impl Checker<'_> {
             Some(RawCommand::List(tools)) => {
                 self.at_most(&key, tools.len());
                 for (index, tool) in tools.iter().enumerate() {
-                    self.preloaded(&format!("{key}[{index}]"), tool, raw);
+                    self.preloaded(&format!("{key}[{index}]"), tool, raw, prefixes);
                 }
                 Preload::Tools(tools.clone())
             }
         }
     }
 
-    fn preloaded(&mut self, key: &str, tool: &str, raw: &RawGateway) {
-        let known = |toolkit: &String| may_be_of(tool, toolkit);
+    fn preloaded(&mut self, key: &str, tool: &str, raw: &RawGateway, prefixes: &ToolPrefixes) {
+        let known = |toolkit: &String| prefixes.may_be_of(tool, toolkit);
         if !is_tool(tool) {
             self.problem(key, "must be the slug of a tool, such as GMAIL_SEND_EMAIL");
         } else if is_meta_tool(tool) {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{self, Preload, Tags, ToolChoice, may_be_of};
+use crate::config::{self, Preload, Tags, ToolChoice};
 use crate::ids::UserId;
 
 /// Blocks of which a change merges members, so that one that is gone must be said.
@@ -66,7 +66,10 @@ impl SessionOptions {
             Preload::All => Some(json!("all")),
             Preload::Tools(tools) => {
                 let fits = |tool: &&String| {
-                    toolkits.is_none_or(|some| some.iter().any(|toolkit| may_be_of(tool, toolkit)))
+                    toolkits.is_none_or(|some| {
+                        some.iter()
+                            .any(|toolkit| options.tool_prefixes.may_be_of(tool, toolkit))
+                    })
                 };
                 let tools: Vec<&String> = tools.iter().filter(fits).collect();
                 (!tools.is_empty()).then(|| json!(tools))

@@ -14,7 +14,7 @@ impl Inner {
         let pinned = options.clone().with_accounts(pins.clone());
         match self.make_with(&place, &pinned).await {
             // An account that was chosen is gone: that is no reason to have no session.
-            Err(SessionError::Api(error)) if error.names_dead_accounts() => {
+            Err(SessionError::Api(error)) if !pins.is_empty() && error.names_dead_accounts() => {
                 let living = self.living_pins(&place, None, &pins).await?;
                 self.make_with(&place, &options.with_accounts(living)).await
             }

@@ -67,7 +67,7 @@ impl Inner {
         let pins = self.pins(&row.place, without).await?;
         let pinned = wanted.clone().with_accounts(pins.clone());
         match self.update(id, &before, pinned).await {
-            Err(SessionError::Api(error)) if error.names_dead_accounts() => {
+            Err(SessionError::Api(error)) if !pins.is_empty() && error.names_dead_accounts() => {
                 let living = self.living_pins(&row.place, without, &pins).await?;
                 self.update(id, &before, wanted.with_accounts(living)).await
             }

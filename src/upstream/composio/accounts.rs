@@ -2,7 +2,6 @@
 //! chose for its toolkit, beside its `tool_slug`: anywhere else Composio does not look at it (facts: meta tools). Not
 //! where the configuration wants calls to say which they mean.
 
-use crate::config::may_be_of;
 use crate::exchange::Call;
 use crate::integrations::Project;
 use crate::integrations::connections::{ConnectError, Connections};
@@ -36,9 +35,9 @@ pub(super) async fn named(
     let mut toolkits: Vec<&str> = configured.map(String::as_str).collect();
     toolkits.extend(chosen.iter().map(|one| one.place.toolkit.as_str()));
     let account_of = |slug: &str| {
-        let toolkit = toolkits.iter().filter(|toolkit| may_be_of(slug, toolkit));
-        let toolkit = toolkit.max_by_key(|toolkit| toolkit.len())?;
-        let one = chosen.iter().find(|one| one.place.toolkit == **toolkit)?;
+        let prefixes = &project.options().tool_prefixes;
+        let toolkit = prefixes.toolkit_of(slug, toolkits.iter().copied())?;
+        let one = chosen.iter().find(|one| one.place.toolkit == toolkit)?;
         Some(one.account.as_str())
     };
     Ok(with_accounts(&call.request, account_of))

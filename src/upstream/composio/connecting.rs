@@ -47,8 +47,9 @@ impl Connecting {
     /// # Errors
     /// [`CallError::Cancelled`].
     pub(super) async fn next(&self, own: &str, call: &Call, answer: Answer) -> Result<Next, CallError> {
-        let toolkits = self.project.options().toolkits.as_deref();
-        let Some(needed) = needed::read(own, toolkits, &answer) else {
+        let options = self.project.options();
+        let (toolkits, prefixes) = (options.toolkits.as_deref(), &options.tool_prefixes);
+        let Some(needed) = needed::read(own, toolkits, prefixes, &answer) else {
             return Ok(Next::Answer(answer));
         };
         tokio::select! {

@@ -256,6 +256,14 @@ pub(super) const TOOLKITS: &[Toolkit] = &[
             &[("query", "string", true)],
         )],
     ),
+    // That a tool's slug begins otherwise than its toolkit's occurs in no sample; that it cannot is not documented. [I]
+    kit(
+        "odd_names",
+        "Odd names",
+        ("NO_AUTH", false),
+        "Tools that are called otherwise.",
+        &[action("ODDLY_CALLED", "Says something.", READS, &[])],
+    ),
     kit(
         "hackernews",
         "Hacker News",

@@ -29,6 +29,11 @@ fn every_option_reaches_the_configuration() {
          gmail.enable = ['GMAIL_SEND_EMAIL']\nslack.tags = ['readOnlyHint']\n",
     );
     assert_eq!(options.auth_configs["github"], "ac_1");
+    let prefixes = composio(
+        "toolkits = ['drive']\ntool_prefixes = { drive = 'GDRIVE' }\npreload = ['GDRIVE_LIST']\n\
+         [gateways.c.tools]\ndrive.enable = ['GDRIVE_LIST']\n",
+    );
+    assert!(prefixes.tool_prefixes.may_be_of("GDRIVE_LIST", "drive"));
     assert_eq!(options.preload, Preload::Tools(texts(&["GMAIL_SEND_EMAIL"])));
     assert_eq!(options.workbench, Some(false));
     assert_eq!(
@@ -143,6 +148,18 @@ fn what_composio_would_refuse_is_refused_with_what_would_do() {
         (
             "tools = { gmail = { disable = ['COMPOSIO_X'] } }",
             "c.tools.gmail.disable[0]: must be the slug",
+        ),
+        (
+            "tool_prefixes = { gmail = 'GMAIL_' }",
+            "c.tool_prefixes.gmail: must be how the slugs of its tools begin",
+        ),
+        (
+            "tool_prefixes = { gmail = 'COMPOSIO' }",
+            "c.tool_prefixes.gmail: must be how the slugs of its tools begin",
+        ),
+        (
+            "toolkits = ['slack']\ntool_prefixes = { gmail = 'G' }",
+            "c.tool_prefixes.gmail: is not among `toolkits`",
         ),
         (
             "callback_url = 'http://app.example/done'",

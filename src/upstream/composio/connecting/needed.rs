@@ -5,7 +5,7 @@ use memchr::memmem;
 use serde_json::Value;
 use url::Url;
 
-use crate::config::{is_meta_tool, may_be_of};
+use crate::config::{ToolPrefixes, is_meta_tool};
 use crate::exchange::Answer;
 use crate::integrations::composio::{ProviderId, is_toolkit};
 use crate::limits::CONNECT_ASKS_MAX;
@@ -39,11 +39,20 @@ pub(super) struct Want {
 }
 
 /// Reads an answer of a tool; `own` is Composio's name of it. `None`: nothing has to be connected.
-pub(super) fn read(own: &str, toolkits: Option<&[String]>, answer: &Answer) -> Option<Needed> {
+pub(super) fn read(
+    own: &str,
+    toolkits: Option<&[String]>,
+    prefixes: &ToolPrefixes,
+    answer: &Answer,
+) -> Option<Needed> {
     if !worth_reading(own, answer) {
         return None;
     }
-    let reading = Reading { own, toolkits };
+    let reading = Reading {
+        own,
+        toolkits,
+        prefixes,
+    };
     let needed = match &answer.response.outcome {
         Outcome::Error(error) => reading.of_error(own, &error.message).map(|toolkit| Needed {
             wants: vec![want(toolkit)],
@@ -119,6 +128,7 @@ fn managed(said: &Value) -> Option<Needed> {
 struct Reading<'a> {
     own: &'a str,
     toolkits: Option<&'a [String]>,
+    prefixes: &'a ToolPrefixes,
 }
 
 impl Reading<'_> {
@@ -179,8 +189,9 @@ impl Reading<'_> {
 
     /// The toolkit of a tool, of those that there are; of several that may be it, the longest.
     fn toolkit_of(&self, tool: &str) -> Option<String> {
-        let all = self.toolkits?.iter().filter(|toolkit| may_be_of(tool, toolkit));
-        all.max_by_key(|toolkit| toolkit.len()).cloned()
+        let all = self.toolkits?.iter().map(String::as_str);
+        let found = self.prefixes.toolkit_of(tool, all);
+        found.map(ToOwned::to_owned)
     }
 }
 
@@ -218,6 +229,7 @@ mod tests {
         read(
             own,
             Some(&toolkits),
+            &ToolPrefixes::default(),
             &answer(&json!({ "jsonrpc": "2.0", "id": 1, "result": result })),
         )
     }
@@ -333,10 +345,13 @@ mod tests {
     #[test]
     fn an_error_of_the_protocol_says_it_too() {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32000, "message": "ToolRouterV2_NoActiveConnection: No active connected account found for toolkit: github" } });
-        let needed = read("GITHUB_STAR", None, &answer(&message)).unwrap();
+        let needed = read("GITHUB_STAR", None, &ToolPrefixes::default(), &answer(&message)).unwrap();
         assert_eq!(toolkits(&needed), ["github"]);
         let other =
             json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32000, "message": "redirect_url" } });
-        assert_eq!(read("GITHUB_STAR", None, &answer(&other)), None);
+        assert_eq!(
+            read("GITHUB_STAR", None, &ToolPrefixes::default(), &answer(&other)),
+            None
+        );
     }
 }
