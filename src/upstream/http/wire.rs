@@ -153,7 +153,7 @@ impl Wire {
         &self.url
     }
 
-    /// Posts a call, whose answer may be too large to be held.
+    /// Posts a call, whose answer may be too large to be held. `patience` is as with [`Self::post`].
     pub(super) async fn post_call(
         &self,
         body: Bytes,
@@ -165,7 +165,8 @@ impl Wire {
             .await
     }
 
-    /// Posts a message. `patience` is how long the head of the answer may take.
+    /// Posts a message. `patience` is how long the head of the answer may take, and each silence in a body behind it:
+    /// some servers send the head at once and work then.
     pub(in crate::upstream) async fn post(
         &self,
         body: Bytes,
@@ -237,7 +238,8 @@ impl Wire {
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();
-        let reply = self.read_head(head.status, &head.headers, body, held_max).await?;
+        let reply = self.read_head(head.status, &head.headers, body, patience, held_max);
+        let reply = reply.await?;
         Ok((reply, head.headers))
     }
 
@@ -246,6 +248,7 @@ impl Wire {
         status: StatusCode,
         headers: &HeaderMap,
         body: Body,
+        patience: Duration,
         held_max: usize,
     ) -> Result<Reply, Fault> {
         if status.is_redirection() {
@@ -299,7 +302,7 @@ impl Wire {
         {
             return Ok(Reply::Large(Large::new(body, length)));
         }
-        let body = read_body(body, self.result_bytes_max).await?;
+        let body = read_body(body, self.result_bytes_max, patience).await?;
         Ok(if body.is_empty() {
             Reply::Accepted
         } else {
@@ -308,7 +311,9 @@ impl Wire {
     }
 
     async fn read_error(&self, body: Body) -> Option<Response> {
-        let body = read_body(body, self.result_bytes_max).await.ok()?;
+        let body = read_body(body, self.result_bytes_max, FIRST_BYTE_TIMEOUT)
+            .await
+            .ok()?;
         match Message::parse(body) {
             Ok(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
                 Some(response)
@@ -336,15 +341,15 @@ impl Wire {
     }
 }
 
-async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+async fn read_body(mut body: Body, bytes_max: usize, patience: Duration) -> Result<Bytes, Fault> {
     let length = body.length();
     if length.is_some_and(|length| length > bytes_max as u64) {
         return Err(Fault::TooLarge(bytes_max));
     }
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
-        let chunk = match tokio::time::timeout(FIRST_BYTE_TIMEOUT, body.chunk()).await {
-            Err(_) => return Err(Fault::Timeout(FIRST_BYTE_TIMEOUT)),
+        let chunk = match tokio::time::timeout(patience, body.chunk()).await {
+            Err(_) => return Err(Fault::Timeout(patience)),
             Ok(Err(error)) => return Err(Fault::Broken(root_cause(&error))),
             Ok(Ok(chunk)) => chunk,
         };

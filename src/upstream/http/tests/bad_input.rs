@@ -247,3 +247,34 @@ async fn a_flood_of_pings_is_not_answered_without_bound() {
     assert!(answer.is_ok());
     assert_eq!(fake.of("POST (response)").len(), bound);
 }
+
+/// Answers the head and the beginning at once, and the rest after a silence, in time that does not pass.
+async fn answered_after(silence: Duration) -> Result<Answer, CallError> {
+    let fake = Fake::legacy(json!({}), move |seen, mut conn| async move {
+        let body = result(&seen);
+        let (first, rest) = body.split_at(9);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{first}",
+            body.len()
+        );
+        conn.raw(head.as_bytes()).await;
+        tokio::time::pause();
+        tokio::time::sleep(silence).await;
+        conn.raw(rest.as_bytes()).await;
+        tokio::time::resume();
+    })
+    .await;
+    let mut settings = fake.settings();
+    settings.call_timeout = Duration::from_mins(4);
+    let transport = HttpTransport::new(settings, &fake.supervisor).unwrap();
+    let (call, _events) = call_of(client("{}"), 64);
+    transport.call(&tool_route("t", "t"), call).await
+}
+
+#[tokio::test]
+async fn a_body_may_be_silent_behind_its_head_for_as_long_as_a_call_may_take() {
+    let answer = answered_after(Duration::from_secs(200)).await.unwrap();
+    assert!(text(&answer).contains(r#""n":1"#), "{}", text(&answer));
+    let error = answered_after(Duration::from_secs(241)).await.unwrap_err();
+    assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
+}
