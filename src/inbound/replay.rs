@@ -15,10 +15,12 @@ use crate::limits::{
     KEEP_ALIVE_INTERVAL, REPLAY_KEPT_MAX, STREAM_BUFFER_BYTES_MAX, STREAM_QUEUE_EVENTS_MAX,
     STREAMS_PER_SESSION_MAX,
 };
-use crate::protocol::sse;
+use crate::protocol::sse::{self, EVENT_BYTES_AROUND};
 
 /// As much of a stream goes out in one piece at most.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Room for the id of an event.
+const ID_BYTES_USUAL: usize = 16;
 /// Tells clients how soon to come back.
 const RETRY_MS: u32 = 1_000;
 
@@ -38,6 +40,8 @@ struct State {
     kept_bytes: usize,
     /// Number of the last event that somebody has read.
     read: u64,
+    /// Bytes of the events behind it, as long as somebody reads.
+    unread_bytes: usize,
     /// Whoever reads now; a newer reader takes over.
     reader: u64,
     /// It went away. Nobody is waited for then: what is beyond the bounds is lost.
@@ -52,12 +56,54 @@ impl State {
 
     /// Tells whether another event fits behind those that nobody has read.
     fn has_room(&self) -> bool {
-        if self.gone {
-            return true;
-        }
         let unread = self.last().saturating_sub(self.read) as usize;
-        let bytes: usize = self.kept.iter().rev().take(unread).map(Bytes::len).sum();
-        unread < STREAM_QUEUE_EVENTS_MAX && bytes < STREAM_BUFFER_BYTES_MAX
+        self.gone || (unread < STREAM_QUEUE_EVENTS_MAX && self.unread_bytes < STREAM_BUFFER_BYTES_MAX)
+    }
+
+    /// Appends an event that there is room for.
+    fn append(&mut self, text: Text) {
+        self.kept_bytes += text.len();
+        self.unread_bytes += text.len();
+        self.kept.push_back(text);
+        self.trim();
+    }
+
+    /// Begins to read behind an event that is kept.
+    fn read_from(&mut self, after: u64) {
+        self.read = after;
+        self.reader += 1;
+        self.gone = false;
+        let unread = self.last().saturating_sub(after) as usize;
+        self.unread_bytes = self.kept.iter().rev().take(unread).map(Bytes::len).sum();
+    }
+
+    /// Writes what comes behind an event, and counts it as read; `None` when that is no longer kept.
+    fn take_chunk(&mut self, stream: u64, after: &mut u64) -> Option<BytesMut> {
+        let index = (*after + 1).checked_sub(self.first)? as usize;
+        let (mut bytes, mut events) = (0, 0);
+        for text in self.kept.iter().skip(index) {
+            if bytes >= CHUNK_BYTES {
+                break;
+            }
+            bytes += text.len() + EVENT_BYTES_AROUND + ID_BYTES_USUAL;
+            events += 1;
+        }
+        if events == 0 {
+            return Some(BytesMut::new());
+        }
+        let mut out = BytesMut::with_capacity(bytes);
+        let mut id = format!("{stream}-");
+        let prefix = id.len();
+        for text in self.kept.iter().skip(index).take(events) {
+            *after += 1;
+            id.truncate(prefix);
+            push_decimal(&mut id, *after);
+            sse::write_event(&mut out, Some(&id), text);
+            self.unread_bytes = self.unread_bytes.saturating_sub(text.len());
+        }
+        self.read = *after;
+        self.trim();
+        Some(out)
     }
 
     /// Forgets the oldest events that were read, or that nobody reads, beyond what may be asked for again.
@@ -88,30 +134,25 @@ impl Log {
 
     /// Appends events; waits while too many are unread, so that a slow reader slows its own call down.
     pub(super) async fn write(&self, texts: &mut Vec<Text>) {
-        let mut untold = false;
-        for text in texts.drain(..) {
-            loop {
-                let room = self.news.notified();
+        let mut texts = texts.drain(..).peekable();
+        while texts.peek().is_some() {
+            let room = self.news.notified();
+            let mut untold = false;
+            {
+                let mut state = self.state();
+                while state.has_room()
+                    && let Some(text) = texts.next()
                 {
-                    let mut state = self.state();
-                    if state.has_room() {
-                        state.kept_bytes += text.len();
-                        state.kept.push_back(text);
-                        state.trim();
-                        untold = true;
-                        break;
-                    }
-                }
-                // The reader may wait for what was just written: it makes no room before it knows.
-                if std::mem::take(&mut untold) {
-                    self.news.notify_waiters();
-                } else {
-                    room.await;
+                    state.append(text);
+                    untold = true;
                 }
             }
-        }
-        if untold {
-            self.news.notify_waiters();
+            // The reader may wait for what was just written: it makes no room before it knows.
+            if untold {
+                self.news.notify_waiters();
+            } else {
+                room.await;
+            }
         }
     }
 
@@ -133,9 +174,7 @@ impl Log {
             if after > state.last() || after + 1 < state.first {
                 return None;
             }
-            state.read = after;
-            state.reader += 1;
-            state.gone = false;
+            state.read_from(after);
             Reader {
                 log: self.clone(),
                 number: state.reader,
@@ -164,17 +203,7 @@ impl Log {
                 if state.reader != reader {
                     return None;
                 }
-                let mut out = BytesMut::new();
-                while out.len() < CHUNK_BYTES {
-                    let index = (*after + 1).checked_sub(state.first)?;
-                    let Some(text) = state.kept.get(index as usize) else {
-                        break;
-                    };
-                    *after += 1;
-                    sse::write_event(&mut out, Some(&self.id(*after)), text);
-                }
-                state.read = *after;
-                state.trim();
+                let out = state.take_chunk(self.number, after)?;
                 if !out.is_empty() {
                     drop(state);
                     self.news.notify_waiters();
@@ -191,16 +220,20 @@ impl Log {
     }
 
     fn priming(&self) -> Bytes {
-        Bytes::from(format!("id: {}\nretry: {RETRY_MS}\ndata: \n\n", self.id(0)))
-    }
-
-    fn id(&self, event: u64) -> String {
-        format!("{}-{event}", self.number)
+        Bytes::from(format!("id: {}-0\nretry: {RETRY_MS}\ndata: \n\n", self.number))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes a number; each event has one, and what formats anything costs as much as all the rest of it.
+fn push_decimal(out: &mut String, number: u64) {
+    if number >= 10 {
+        push_decimal(out, number / 10);
+    }
+    out.push(char::from_digit((number % 10) as u32, 10).unwrap_or('0'));
 }
 
 /// Whoever reads a stream, until this is dropped.

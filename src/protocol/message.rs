@@ -1,6 +1,7 @@
 //! JSON-RPC messages over the bytes they came in. One pass finds the envelope, `params`, its `_meta`, and the top
 //! members of a result; everything deeper stays unread.
 
+mod replaced;
 mod scan;
 
 use bytes::{Bytes, BytesMut};

@@ -3,6 +3,8 @@
 //! message is, is a part of the bytes that came; the fields of any other are read by eventsource-stream, which gets
 //! that one event alone: never a byte-order mark, a lone CR, or more than is bounded.
 
+mod whole;
+
 use std::borrow::Cow;
 use std::convert::Infallible;
 
@@ -81,6 +83,12 @@ impl Framer {
 
     /// Returns the next complete event.
     pub fn next_event(&mut self) -> Result<Option<Event>, SseError> {
+        if self.is_between_events()
+            && let Some((event, length)) = whole::front(&self.input)
+        {
+            self.input.advance(length);
+            return Ok(Some(event));
+        }
         while let Some(line) = self.next_line()? {
             if !line.is_empty() {
                 self.block.take(line)?;
@@ -89,6 +97,10 @@ impl Framer {
             }
         }
         Ok(None)
+    }
+
+    fn is_between_events(&self) -> bool {
+        self.begun && !self.after_cr && self.partial.is_empty() && self.block.lines.is_empty()
     }
 
     /// Takes one line, ended by LF, CR LF or CR.
@@ -209,25 +221,26 @@ fn field(line: &Bytes) -> (&str, &str) {
 
 /// Appends one message as an event. Data with line ends of its own is split over `data` lines.
 pub fn write_event(out: &mut BytesMut, id: Option<&str>, data: &[u8]) {
+    out.reserve(data.len() + id.map_or(0, str::len) + EVENT_BYTES_AROUND);
     if let Some(id) = id {
         debug_assert!(!id.contains(['\r', '\n', '\0']), "an event id is one line");
         out.extend_from_slice(b"id: ");
         out.extend_from_slice(id.as_bytes());
         out.extend_from_slice(b"\n");
     }
-    out.reserve(data.len() + 32);
-    out.extend_from_slice(b"event: message\n");
+    out.extend_from_slice(b"event: message\ndata: ");
     let mut rest = data;
-    loop {
-        let end = memchr2(b'\n', b'\r', rest);
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
-        out.extend_from_slice(b"\n");
-        let Some(end) = end else { break };
+    while let Some(end) = memchr2(b'\n', b'\r', rest) {
+        out.extend_from_slice(rest.get(..end).unwrap_or_default());
+        out.extend_from_slice(b"\ndata: ");
         rest = rest.get(end + 1..).unwrap_or_default();
     }
-    out.extend_from_slice(b"\n");
+    out.extend_from_slice(rest);
+    out.extend_from_slice(b"\n\n");
 }
+
+/// What an event of one line of data has at most beside its id and its data.
+pub const EVENT_BYTES_AROUND: usize = 32;
 
 /// A comment that keeps a stream open.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::outgoing::Mapped;
-use crate::exchange::{Call, Event, Question, Reply};
+use crate::exchange::{Call, Event, Question, Reply, Waiting};
 use crate::limits::QUESTIONS_PER_CALL_MAX;
 use crate::protocol::error::{INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError};
 use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Message, Notification, Request, Response, RpcId};
 use crate::protocol::meta::{self, LogLevel};
 use crate::protocol::method::Method;
-use crate::protocol::splice::Splice;
 
 /// The call was cancelled while its client's queue was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +36,17 @@ pub enum Taken {
     Outside(Notification),
     /// An answer to another id. Never delivered; count it.
     Stray,
+}
+
+/// How far a message was taken without waiting.
+#[derive(Debug)]
+pub enum Now {
+    /// To its end.
+    Taken(Taken),
+    /// The client's queue is full: for [`Incoming::wait`].
+    Waits(Waiting),
+    /// The upstream asks something: for [`Incoming::take`].
+    Request(Request),
 }
 
 /// One call's view of what its upstream sends.
@@ -82,10 +92,31 @@ impl<'a> Incoming<'a> {
     /// Takes one message. Waits while the client's queue is full, but neither for a client that is gone nor beyond
     /// the call's cancellation.
     pub async fn take(&mut self, message: Message) -> Result<Taken, Cancelled> {
+        match self.take_now(message) {
+            Now::Taken(taken) => Ok(taken),
+            Now::Waits(waiting) => self.wait(waiting).await.map(|()| Taken::Done),
+            Now::Request(request) => self.request(request).await,
+        }
+    }
+
+    /// Takes a message as far as that needs no waiting.
+    pub fn take_now(&mut self, message: Message) -> Now {
         match message {
-            Message::Response(response) => Ok(self.response(response)),
-            Message::Notification(notification) => self.notification(notification).await,
-            Message::Request(request) => self.request(request).await,
+            Message::Response(response) => Now::Taken(self.response(response)),
+            Message::Notification(notification) => self.notification(notification),
+            Message::Request(request) => Now::Request(request),
+        }
+    }
+
+    /// Goes on with an event that found the client's queue full.
+    ///
+    /// # Errors
+    /// [`Cancelled`] while it waited.
+    pub async fn wait(&self, waiting: Waiting) -> Result<(), Cancelled> {
+        tokio::select! {
+            biased;
+            () = self.call.cancel.cancelled() => Err(Cancelled),
+            _ = self.call.events.push(waiting) => Ok(()),
         }
     }
 
@@ -98,14 +129,14 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    async fn notification(&mut self, notification: Notification) -> Result<Taken, Cancelled> {
+    fn notification(&mut self, notification: Notification) -> Now {
         let passed = match notification.method {
             Method::Progress => self.progress(notification),
             Method::LogMessage => wanted(self.call.log_level, &notification).then_some(notification),
             Method::ToolsListChanged | Method::PromptsListChanged | Method::ResourcesListChanged => {
-                return Ok(Taken::ListsChanged(notification.method));
+                return Now::Taken(Taken::ListsChanged(notification.method));
             }
-            Method::ResourcesUpdated => return Ok(Taken::Outside(notification)),
+            Method::ResourcesUpdated => return Now::Taken(Taken::Outside(notification)),
             // Of use to a server only, or to the link itself.
             Method::Initialized
             | Method::Cancelled
@@ -113,10 +144,11 @@ impl<'a> Incoming<'a> {
             | Method::SubscriptionsAcknowledged => None,
             _ => Some(notification),
         };
-        if let Some(passed) = passed {
-            self.emit(Event::Notification(passed)).await?;
+        // A client that no longer listens gets nothing; the call goes on without it.
+        match passed.map(|passed| self.call.events.offer(Event::Notification(passed))) {
+            Some(Ok(Some(waiting))) => Now::Waits(waiting),
+            _ => Now::Taken(Taken::Done),
         }
-        Ok(Taken::Done)
     }
 
     /// Gives progress the client's own token back; `None` when it is another call's.
@@ -129,12 +161,7 @@ impl<'a> Incoming<'a> {
         if sent == own {
             return Some(notification);
         }
-        let mut splice = Splice::new(&notification.raw);
-        splice.replace(&told, own);
-        match Message::parse(splice.done()) {
-            Ok(Message::Notification(notification)) => Some(notification),
-            _ => None,
-        }
+        notification.with_param(meta::PROGRESS_TOKEN, own)
     }
 
     async fn request(&mut self, request: Request) -> Result<Taken, Cancelled> {
@@ -179,13 +206,9 @@ impl<'a> Incoming<'a> {
 
     /// Hands an event on. A client that no longer listens gets nothing; the call goes on without it.
     async fn emit(&self, event: Event) -> Result<(), Cancelled> {
-        let Ok(Some(waiting)) = self.call.events.offer(event) else {
-            return Ok(());
-        };
-        tokio::select! {
-            biased;
-            () = self.call.cancel.cancelled() => Err(Cancelled),
-            _ = self.call.events.push(waiting) => Ok(()),
+        match self.call.events.offer(event) {
+            Ok(Some(waiting)) => self.wait(waiting).await,
+            _ => Ok(()),
         }
     }
 }

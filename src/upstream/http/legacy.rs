@@ -340,7 +340,11 @@ async fn read_replies(replies: &mut Replies<'_>, talk: &mut Talk<'_>) -> Result<
     loop {
         for _ in 0..STREAM_QUEUE_EVENTS_MAX {
             let Some(message) = replies.ready()? else { break };
-            if let Some(response) = talk.take(message).await? {
+            let taken = match talk.take_now(message) {
+                Ok(taken) => taken,
+                Err(now) => talk.take_on(now).await?,
+            };
+            if let Some(response) = taken {
                 return Ok(response);
             }
         }

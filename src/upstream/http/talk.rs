@@ -20,7 +20,7 @@ use crate::exchange::Call;
 use crate::limits::{ANSWERS_AT_ONCE_MAX, ASIDES_MAX, QUESTIONS_PER_CALL_MAX};
 use crate::protocol::json::Raw;
 use crate::protocol::message::{Message, Response};
-use crate::upstream::incoming::{Asked, Incoming, Taken};
+use crate::upstream::incoming::{Asked, Incoming, Now, Taken};
 use crate::upstream::outgoing::Mapped;
 
 /// The calls that run on one session.
@@ -118,8 +118,34 @@ impl<'a> Talk<'a> {
 
     /// Deals with one message; returns the response when it is the one.
     pub(super) async fn take(&mut self, message: Message) -> Result<Option<Response>, Fault> {
-        match self.incoming.take(message).await? {
-            Taken::Answer(response) => return Ok(Some(response)),
+        let taken = self.incoming.take(message).await?;
+        Ok(self.act(taken))
+    }
+
+    /// Deals with one message as far as that needs no waiting: most are passed on and done.
+    pub(super) fn take_now(&mut self, message: Message) -> Result<Option<Response>, Box<Now>> {
+        match self.incoming.take_now(message) {
+            Now::Taken(Taken::Done) => Ok(None),
+            Now::Taken(taken) => Ok(self.act(taken)),
+            now => Err(Box::new(now)),
+        }
+    }
+
+    /// Goes on where that did not do.
+    pub(super) async fn take_on(&mut self, now: Box<Now>) -> Result<Option<Response>, Fault> {
+        match *now {
+            Now::Taken(taken) => Ok(self.act(taken)),
+            Now::Waits(waiting) => {
+                self.incoming.wait(waiting).await?;
+                Ok(None)
+            }
+            Now::Request(request) => self.take(Message::Request(request)).await,
+        }
+    }
+
+    fn act(&mut self, taken: Taken) -> Option<Response> {
+        match taken {
+            Taken::Answer(response) => return Some(response),
             Taken::Done => {}
             Taken::Send(_) if self.told.len() >= ANSWERS_AT_ONCE_MAX + QUESTIONS_PER_CALL_MAX => {
                 tracing::debug!(gateway.id = %self.link.gateway, "too many requests of an upstream at once; one is not answered");
@@ -130,7 +156,7 @@ impl<'a> Talk<'a> {
             Taken::Outside(notification) => hearing::outside(self.link, self.slot, notification),
             Taken::Stray => self.link.stray(),
         }
-        Ok(None)
+        None
     }
 }
 
