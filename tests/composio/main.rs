@@ -26,6 +26,7 @@ mod killed;
 mod known;
 mod lasting;
 mod older_servers;
+mod options;
 mod pins;
 mod process;
 mod program;
