@@ -20,8 +20,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqlitePool};
 
 pub use self::client_sessions::{Changing, ClientSessions, Forgotten, KeptSession};
 pub use self::error::StoreError;
@@ -102,6 +102,12 @@ impl Store {
             SqlitePoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(STORE_WAIT_MAX)
+                // What fails for want of space SQLite rolls back by itself. sqlx does not hear of it, takes the
+                // transaction for open, and begins none on that connection ever again.
+                .before_acquire(|connection, _| {
+                    let sound = !connection.is_in_transaction();
+                    Box::pin(async move { Ok(sound) })
+                })
                 .connect_lazy_with(options.clone().synchronous(synchronous))
         };
         let pools = [

@@ -1,6 +1,6 @@
 //! JSON bodies, read strictly: an object of known fields, each of its own type; what is wrong is said of the field.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Parts;
 use super::query::bad;
 use crate::limits::BODY_READ_TIMEOUT;
+use crate::protocol::json::Raw;
 use crate::web::{Problem, read_body};
 
 /// The fields of one body.
@@ -46,6 +47,9 @@ impl Fields {
         let Value::Object(fields) = value else {
             return Err(bad("the body must be a JSON object"));
         };
+        // Of a key that stands twice another reader may take the other one.
+        let read = Raw::parse(&Bytes::copy_from_slice(text)).and_then(|whole| whole.object());
+        read.map_err(|error| bad(format!("the body is refused: {error}")))?;
         if let Some(key) = fields.keys().find(|key| !known.contains(&key.as_str())) {
             let key: String = key.chars().take(100).collect();
             let known = known.join(", ");

@@ -21,7 +21,7 @@ pub use self::listing::{Listed, ToolkitStanding};
 pub use self::settle::CameBack;
 pub use self::webhook::{Noted, WebhookError};
 use super::composio::ApiError;
-use super::sessions::SessionError;
+use super::sessions::{SessionError, Turns};
 use super::{Project, Projects};
 use crate::ids::{GatewayId, UserId};
 use crate::store::connections::{Connection, Keeping, Place, Standing};
@@ -39,6 +39,8 @@ pub struct Connections {
     callback: Url,
     /// Counts what changed, for calls that wait for it.
     changes: watch::Sender<u64>,
+    /// A user's links are made one after the other: what is counted before one is made is right then.
+    links: Turns,
 }
 
 /// Why a connection is not as it was asked for.
@@ -96,6 +98,7 @@ impl Connections {
             projects,
             callback,
             changes: watch::Sender::new(0),
+            links: Turns::default(),
         }
     }
 

@@ -60,7 +60,12 @@ fn admit_parts(
         let slug = named.ok_or(ProxyError::InvalidParams(
             "each part of `tools` must be an object, no key twice, with a string `tool_slug`",
         ))?;
-        if !is_slug(&slug) || !in_toolkits(options, &slug) || view.admit_inner(&route.gateway, &slug).is_err()
+        // Those that name others in their turn are looked at when they are called by themselves, and not in here.
+        let nested = [MULTI_EXECUTE, MANAGE_CONNECTIONS, WAIT_FOR_CONNECTIONS].contains(&&*slug);
+        if nested
+            || !is_slug(&slug)
+            || !in_toolkits(options, &slug)
+            || view.admit_inner(&route.gateway, &slug).is_err()
         {
             let slug: String = slug.chars().take(COMPOSIO_SLUG_BYTES_MAX).collect();
             return Err(ProxyError::UnknownTool(format!(

@@ -10,6 +10,7 @@
 )]
 
 mod agent;
+mod attacks;
 mod binary;
 mod browser;
 mod catalogue;

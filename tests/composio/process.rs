@@ -30,8 +30,13 @@ impl Process {
     pub(crate) async fn start(folder: &Path, gateways: &str, environment: &[(&str, &str)]) -> Self {
         fs::write(folder.join("gateways.toml"), gateways).unwrap();
         let before = written(folder).out.len();
-        let child = Command::new(env!("CARGO_BIN_EXE_toolgate"))
-            .arg("serve")
+        // A file that may not grow is an error of its write, and no signal that ends the process.
+        let child = Command::new("sh")
+            .args([
+                "-c",
+                "trap '' XFSZ; exec \"$0\" serve",
+                env!("CARGO_BIN_EXE_toolgate"),
+            ])
             .current_dir(folder)
             .env_clear()
             .envs(environment.iter().copied())
@@ -59,6 +64,23 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         process
+    }
+
+    /// Lets none of its files grow beyond so many bytes, as a full disk would.
+    pub(crate) fn limit_files(&self, bytes: u64) {
+        let bytes = if bytes == u64::MAX {
+            "unlimited".to_owned()
+        } else {
+            bytes.to_string()
+        };
+        let set = Command::new("prlimit")
+            .args([
+                "--pid",
+                &self.child.id().to_string(),
+                &format!("--fsize={bytes}:unlimited"),
+            ])
+            .status();
+        assert!(set.unwrap().success());
     }
 
     /// SIGKILL: no chance to write anything more.

@@ -107,7 +107,10 @@ impl Connections {
             }
             _ => {}
         }
-        match self.begin(project, &place, connect.alias, &known).await {
+        let turn = self.links.wait(user).await;
+        let begun = self.begin(project, &place, connect.alias, &known).await;
+        drop(turn);
+        match begun {
             Err(ConnectError::Api(error)) if error.is_named(NO_AUTH) => Ok(Begun::Connected),
             begun => begun.map(|(link, state)| Begun::Link { url: link.url, state }),
         }
@@ -140,6 +143,7 @@ impl Connections {
             return Err(ConnectError::NoToolkit(toolkit.to_owned()));
         }
         let place = place(project, user, toolkit);
+        let _turn = self.links.wait(user).await;
         let good_beyond = clock::unix_s() + CONNECT_LINK_LEFT_MIN.as_secs();
         if let Some((flow, url)) = self.store.connect_states().newest(&place, good_beyond).await?
             && let (Ok(url), Some(account)) = (url::Url::parse(&url), ProviderId::new(&flow.account))
@@ -168,7 +172,7 @@ impl Connections {
         found.ok_or_else(|| ConnectError::NoToolkit(toolkit.to_owned()))
     }
 
-    /// Makes a state and a link, and notes both.
+    /// Makes a state and a link, and notes both; in the user's turn.
     async fn begin(
         &self,
         project: &Project,
