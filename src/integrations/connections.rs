@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use url::Url;
 
-pub use self::flow::{Begun, Connect, State};
+pub use self::flow::{Begun, Connect, State, Works};
 pub use self::listing::{Listed, ToolkitStanding};
 pub use self::settle::CameBack;
 pub use self::webhook::{Noted, WebhookError};

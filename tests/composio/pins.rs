@@ -218,3 +218,35 @@ async fn where_calls_must_name_their_account_none_is_put_in() {
     assert_eq!(used(&fake).as_ref(), Some(&first));
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_call_that_meets_an_account_which_went_elsewhere_goes_on_with_another() {
+    let fake = Fake::start().await;
+    let house = House::start_with(&fake, &format!("{TOOLKITS}\n{SEVERAL}")).await;
+    listed(&house).await;
+    let first = fake.connect("alice", "gmail");
+    house.standing("alice", "gmail").await;
+    choose(&house, &first).await;
+    let agent = Agent::new(&house, "alice", Era::Modern, false).await;
+    directly(&agent).await;
+    assert_eq!(told(&fake), [json!({ "gmail": [first] })]);
+    // At Composio it goes and another comes; nobody tells Toolgate.
+    fake.control(&json!({ "do": "delete_account", "id": first }));
+    let second = fake.connect("alice", "gmail");
+    let said = directly(&agent).await;
+    assert_eq!(said["successful"], true, "{said}");
+    assert_eq!(used(&fake), Some(second));
+    assert_eq!(told(&fake).last(), Some(&Value::Null));
+    // With none left the user is sent to connect one.
+    let ids: Vec<Value> = fake
+        .accounts_of("alice")
+        .iter()
+        .map(|one| one["id"].clone())
+        .collect();
+    for id in ids {
+        fake.control(&json!({ "do": "delete_account", "id": id }));
+    }
+    let went = agent.call(PROFILE, json!({}), never).await;
+    assert!(went.last_text().contains("Ask the user to open"), "{went:?}");
+    house.stop().await;
+}

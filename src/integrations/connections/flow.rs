@@ -63,6 +63,17 @@ pub struct Connect<'a> {
     pub again: bool,
 }
 
+/// Whether there is an account that a call can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Works {
+    /// There is none.
+    No,
+    /// There is one, and was before.
+    Yes,
+    /// There is one, and a session that was bound to one that does not work uses it from now on.
+    Rebound,
+}
+
 /// What a connect comes to.
 #[derive(Clone, Debug)]
 pub enum Begun {
@@ -116,11 +127,27 @@ impl Connections {
         }
     }
 
-    /// Tells whether a user has an account that works for a toolkit: Composio is asked.
+    /// Tells whether a user has an account that works for a toolkit: Composio is asked. Where the user's sessions were
+    /// bound to one that does not, they are bound otherwise now.
     ///
     /// # Errors
     /// [`ConnectError`], by cause.
-    pub async fn works(&self, project: &Project, user: &UserId, toolkit: &str) -> Result<bool, ConnectError> {
+    pub async fn works(
+        &self,
+        project: &Project,
+        user: &UserId,
+        toolkit: &str,
+    ) -> Result<Works, ConnectError> {
+        let before = project.sessions().bound(user).await?;
+        let works = self.works_now(project, user, toolkit).await?;
+        if project.sessions().bound(user).await? == before {
+            return Ok(if works { Works::Yes } else { Works::No });
+        }
+        let works = self.works_now(project, user, toolkit).await?;
+        Ok(if works { Works::Rebound } else { Works::No })
+    }
+
+    async fn works_now(&self, project: &Project, user: &UserId, toolkit: &str) -> Result<bool, ConnectError> {
         let seen = self.look(project, user, toolkit).await?;
         let known = self
             .held_against(project, &place(project, user, toolkit), &seen)

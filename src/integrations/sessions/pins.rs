@@ -32,6 +32,22 @@ impl Sessions {
         })
         .await
     }
+
+    /// Returns what a user's sessions are bound to, as Composio was told.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`].
+    pub async fn bound(&self, user: &UserId) -> Result<Vec<Map<String, Value>>, SessionError> {
+        let sessions = self.0.store.composio_sessions();
+        let rows = sessions.of_user(user, None, usize::MAX);
+        let ours = rows
+            .await?
+            .into_iter()
+            .filter(|row| row.place.gateway == self.0.gateway);
+        Ok(ours
+            .map(|row| SessionOptions::read(&row.options).accounts())
+            .collect())
+    }
 }
 
 impl Inner {

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::exchange::{Answer, Call, CallError, Event, Question};
 use crate::integrations::Project;
 use crate::integrations::composio::ProviderId;
-use crate::integrations::connections::{self, ConnectError, Connections};
+use crate::integrations::connections::{self, ConnectError, Connections, Works};
 use crate::limits::CONNECT_CALL_WAIT;
 use crate::protocol::json::Raw;
 use crate::protocol::message::{self, Message, RpcId};
@@ -39,6 +39,16 @@ pub(super) struct Connecting {
     pub(super) project: Arc<Project>,
     /// How long a question waits for its answer.
     pub(super) question_timeout: Duration,
+}
+
+/// What there is to do for a toolkit.
+enum Found {
+    /// Its user goes there.
+    Link(Url, ProviderId),
+    /// Nothing: Composio has an account that works. The tool said something else, and the call is not sent again.
+    Works,
+    /// The session was bound to an account that does not work, and is so no more.
+    Rebound,
 }
 
 impl Connecting {
@@ -78,9 +88,10 @@ impl Connecting {
 
     /// Sees to one toolkit; `None`: there is nothing to say of it.
     async fn one(&self, call: &Call, want: &Want) -> Option<How> {
-        let (url, account) = match self.link(call, want).await {
-            Ok(Some(link)) => link,
-            Ok(None) => return None,
+        let (url, account) = match self.find(call, want).await {
+            Ok(Found::Link(url, account)) => (url, account),
+            Ok(Found::Works) => return None,
+            Ok(Found::Rebound) => return Some(How::Connected),
             Err(error) => {
                 let (gateway, toolkit) = (self.project.gateway(), &want.toolkit);
                 tracing::warn!(gateway.id = %gateway, toolkit, reason = %error, "a toolkit that a call needs cannot be connected");
@@ -91,19 +102,20 @@ impl Connecting {
         Some(if works { How::Connected } else { How::Go(url) })
     }
 
-    /// Returns where the user goes; `None` when Composio has an account that works after all: then the tool said
-    /// something else, and the call is not sent again.
-    async fn link(&self, call: &Call, want: &Want) -> Result<Option<(Url, ProviderId)>, ConnectError> {
+    /// Finds out what a toolkit wants.
+    async fn find(&self, call: &Call, want: &Want) -> Result<Found, ConnectError> {
         let user = call.client.principal.user();
         if let Some((url, account)) = &want.link {
-            return Ok(Some((url.clone(), account.clone())));
+            return Ok(Found::Link(url.clone(), account.clone()));
         }
         let (project, toolkit) = (&*self.project, want.toolkit.as_str());
-        if self.connections.works(project, user, toolkit).await? {
-            return Ok(None);
+        match self.connections.works(project, user, toolkit).await? {
+            Works::No => {}
+            Works::Yes => return Ok(Found::Works),
+            Works::Rebound => return Ok(Found::Rebound),
         }
-        let link = self.connections.link_for_call(project, user, toolkit).await?;
-        Ok(Some(link))
+        let (url, account) = self.connections.link_for_call(project, user, toolkit).await?;
+        Ok(Found::Link(url, account))
     }
 
     /// Asks the user to go there, and waits for the account to work; false when the client cannot ask, the user said no,

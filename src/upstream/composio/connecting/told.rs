@@ -92,7 +92,7 @@ fn text(told: &[Told]) -> String {
             How::Go(url) => format!(
                 "{toolkit} is not connected. Ask the user to open {url} and allow it (the link is good for 10 minutes), then call again."
             ),
-            How::Connected => format!("The user has connected {toolkit} meanwhile. What failed for want of it can be called again."),
+            How::Connected => format!("{toolkit} is connected by now. What failed for want of it can be called again."),
             How::Not(why) => format!("{toolkit} is not connected, and no link could be made: {why}"),
         }
     });
