@@ -6,6 +6,7 @@ mod crowds;
 mod foreign;
 mod full;
 mod malformed;
+mod mixed_up;
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -63,6 +63,8 @@ impl SessionId {
 struct Described {
     session_id: String,
     mcp: Endpoint,
+    #[serde(default)]
+    config: Value,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +96,7 @@ impl Composio {
         }
         let ask = Ask::change(Method::POST, &["tool_router", "session"]).named(request_id);
         let answer = self.ask(ask.json(&options.body(user))?).await?;
-        match self.session_of(&answer) {
+        match self.session_of(&answer, Some(user)) {
             Ok(session) => Ok(session),
             Err(Unread { known, error }) => {
                 if let Some(id) = known {
@@ -121,7 +123,7 @@ impl Composio {
             .about("session", &id.0)
             .repeatable();
         let answer = self.ask(ask.json(changes)?).await?;
-        self.session_of(&answer).map_err(|unread| unread.error)
+        self.session_of(&answer, None).map_err(|unread| unread.error)
     }
 
     /// Looks at a session.
@@ -131,7 +133,7 @@ impl Composio {
     pub async fn session(&self, id: &SessionId) -> Result<Session, ApiError> {
         let path = ["tool_router", "session", &id.0];
         let answer = self.ask(Ask::get(&path).about("session", &id.0)).await?;
-        let session = self.session_of(&answer).map_err(|unread| unread.error)?;
+        let session = self.session_of(&answer, None).map_err(|unread| unread.error)?;
         if session.id != *id {
             return Err(ApiError::NotASession("it describes another session"));
         }
@@ -150,7 +152,8 @@ impl Composio {
         }
     }
 
-    fn session_of(&self, answer: &[u8]) -> Result<Session, Unread> {
+    /// Reads a session; of another user than `made_for` it is none that we may use, or delete.
+    fn session_of(&self, answer: &[u8], made_for: Option<&UserId>) -> Result<Session, Unread> {
         let unread = |known: Option<&SessionId>, why| Unread {
             known: known.cloned(),
             error: ApiError::NotASession(why),
@@ -159,6 +162,12 @@ impl Composio {
             serde_json::from_slice(answer).map_err(|_| unread(None, "what came describes no session"))?;
         let id = SessionId::new(described.session_id)
             .ok_or_else(|| unread(None, "its id is of another form than any known"))?;
+        let its_user = described.config.get("user_id").and_then(Value::as_str);
+        if let (Some(wanted), Some(its)) = (made_for, its_user)
+            && wanted.as_str() != its
+        {
+            return Err(unread(None, "it is another user's"));
+        }
         let mcp_url =
             Url::parse(&described.mcp.url).map_err(|_| unread(Some(&id), "its MCP endpoint is no URL"))?;
         let bare = mcp_url.username().is_empty() && mcp_url.password().is_none();
