@@ -221,6 +221,20 @@ pub const UPSTREAM_SESSION_SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// A pooled connection to an upstream without a request. Node closes its own after 5 s; a request that crosses that
 /// is lost without anyone knowing whether it arrived.
 pub const UPSTREAM_POOL_IDLE_MAX: Duration = Duration::from_secs(4);
+/// The head of an upstream's answer, or the lines behind its last chunk.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Header fields of an upstream's answer.
+pub const UPSTREAM_HEADERS_MAX: usize = 100;
+/// The line before a chunk of an upstream's answer, its extensions with it.
+pub const UPSTREAM_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Heads with a status of 1xx before an answer (RFC 9110 §15.2).
+pub const UPSTREAM_INTERIM_ANSWERS_MAX: usize = 16;
+/// What is read of an upstream at once, to begin with: most answers fit.
+pub const UPSTREAM_READ_BYTES: usize = 4 * 1024;
+/// What is read of an upstream at once where more is always there. A connection holds no more of a body than this.
+pub const UPSTREAM_READ_BYTES_MAX: usize = 128 * 1024;
+/// A request of at most so many bytes is copied behind its head and written in one piece.
+pub const REQUEST_BYTES_IN_ONE_PIECE: usize = 4 * 1024;
 /// How often pooled connections without a request are looked at: too old ones and those that the upstream closed go.
 pub const UPSTREAM_POOL_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection to an upstream on which nothing comes for this long is asked whether its other end is still there, and
@@ -362,6 +376,8 @@ pub const EXECUTION_BATCH_ROWS: usize = 1_024;
 pub const EXECUTION_PENDING_AFTER: Duration = Duration::from_secs(1);
 /// A call whose record is required waits this long for it.
 pub const EXECUTION_AUDIT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Digests of session ids that the writer of records keeps; beyond that it begins anew.
+pub const SESSION_DIGESTS_MAX: usize = 4_096;
 /// Times that the writer tries to write the same records, one second apart, before it drops them.
 pub const EXECUTION_WRITE_TRIES_MAX: u32 = 10;
 /// What is kept of a call's arguments, and of its result.

@@ -60,7 +60,7 @@ pub struct HttpSettings {
     pub headers: Vec<(String, Secret)>,
     /// Which era to speak.
     pub era: EraChoice,
-    /// A whole call; the head of a call's answer may take as long.
+    /// A whole call over HTTP+SSE; over Streamable HTTP the gateway's clock alone ends it, by dropping it.
     pub call_timeout: Duration,
     /// One JSON body, or one message of a stream.
     pub result_bytes_max: usize,
@@ -101,7 +101,6 @@ impl HttpTransport {
             settings.gateway,
             wire,
             supervisor.clone(),
-            settings.call_timeout,
             settings.question_timeout,
         ));
         let legacy = Arc::new(Legacy::new(Arc::clone(&link)));

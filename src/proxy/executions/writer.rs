@@ -2,6 +2,7 @@
 //! when somebody waits. What cannot be written is tried again; where the record is not required it is given up in the
 //! end, and counted. Deletes what is too old or too much.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::config::{self, Audit};
 use crate::ids::{ExecutionId, SessionId};
 use crate::limits::{
     EXECUTION_FLUSH_WAIT, EXECUTION_PENDING_AFTER, EXECUTION_SWEEP_INTERVAL, EXECUTION_WRITE_TRIES_MAX,
+    SESSION_DIGESTS_MAX,
 };
 use crate::store::executions::{Execution, ExecutionLog, Status, Texts};
 use crate::telemetry::Metrics;
@@ -54,6 +56,8 @@ pub(super) struct Writer {
     left: Rows,
     failed: Option<Failed>,
     swept: Instant,
+    /// The digests of the sessions that were written about lately.
+    digests: HashMap<SessionId, u64>,
 }
 
 #[derive(Default)]
@@ -76,6 +80,7 @@ impl Writer {
             left: Rows::default(),
             failed: None,
             swept: clock::now(),
+            digests: HashMap::new(),
         }
     }
 
@@ -87,9 +92,13 @@ impl Writer {
         {
             return;
         }
-        let clocks = Clocks {
+        if self.digests.len() > SESSION_DIGESTS_MAX {
+            self.digests.clear();
+        }
+        let mut clocks = Clocks {
             now,
             unix_ms: clock::unix_ms(),
+            digests: &mut self.digests,
         };
         let log = &mut self.log;
         let taken = shared.queue().take(now, || log.next_id(clocks.unix_ms));
@@ -175,13 +184,23 @@ impl Writer {
 }
 
 /// The same moment on both clocks: durations come from one, times of day from the other.
-struct Clocks {
+struct Clocks<'a> {
     now: Instant,
     unix_ms: u64,
+    digests: &'a mut HashMap<SessionId, u64>,
 }
 
-impl Clocks {
-    fn execution(&self, id: ExecutionId, begun: Begun, texts: Option<Texts>) -> Execution {
+impl Clocks<'_> {
+    fn digest(&mut self, session: &SessionId) -> u64 {
+        if let Some(known) = self.digests.get(session) {
+            return *known;
+        }
+        let made = digest(session);
+        self.digests.insert(session.clone(), made);
+        made
+    }
+
+    fn execution(&mut self, id: ExecutionId, begun: Begun, texts: Option<Texts>) -> Execution {
         let ago = self.now.saturating_duration_since(begun.started);
         let arguments = begun.arguments.as_ref().and_then(redact::kept);
         let texts = texts.or_else(|| begun.arguments.is_some().then(Texts::default));
@@ -196,13 +215,13 @@ impl Clocks {
             duration_us: None,
             request_bytes: begun.request_bytes as u64,
             response_bytes: None,
-            session: begun.session.as_ref().map(digest),
+            session: begun.session.as_ref().map(|session| self.digest(session)),
             request_id: begun.request_id,
             texts: texts.map(|texts| Texts { arguments, ..texts }),
         }
     }
 
-    fn ended(&self, id: ExecutionId, over: Over) -> Execution {
+    fn ended(&mut self, id: ExecutionId, over: Over) -> Execution {
         let took = over.ended.saturating_duration_since(over.begun.started);
         let result = over.outcome.result.as_ref().map(|result| Texts {
             result: redact::kept(result),

@@ -1,26 +1,27 @@
-//! The HTTP/1.1 client below [`super::wire`]: hyper's connections, kept between requests. Follows no redirect, unpacks
+//! The HTTP/1.1 client below [`super::wire`]: connections of its own, kept between requests. Follows no redirect, unpacks
 //! nothing, goes through no proxy, keeps no cookie, and sends nothing twice that may have arrived.
 //! A connection has no task of its own: who waits for an answer drives the connection that it comes on. So an answer
 //! wakes its call and nobody else, and an upstream whose answer nobody reads is held up by the network itself.
 
+mod framing;
+mod head;
 mod open;
 mod origin;
 
 use std::error::Error;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-use self::open::{Open, Unsent};
+pub(in crate::upstream) use self::head::Head;
+pub(super) use self::open::Request;
+use self::open::{Open, Socket, Unanswered};
 pub(super) use self::origin::Target;
 use self::origin::{Origin, Peer};
 use crate::clock;
@@ -84,31 +85,25 @@ impl Client {
     pub(super) async fn send(
         &self,
         origin: &Arc<Origin>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Body>, SendError> {
-        let mut request = request;
+        request: Request,
+    ) -> Result<(Head, Body), SendError> {
         while let Some(open) = self.0.take_idle(origin) {
-            request = match self.exchange(open, request).await {
-                Ok(response) => return Ok(response),
-                Err(unsent) => match unsent.request {
-                    // It was closed while it was idle: nothing was written.
-                    Some(request) => request,
-                    None => return Err(SendError::Broken(root_cause(&unsent.error))),
-                },
-            };
+            match self.exchange(open, request.clone()).await {
+                Ok(answer) => return Ok(answer),
+                // It was closed while it was idle: nothing was written.
+                Err(unanswered) if unanswered.unsent => {}
+                Err(unanswered) => return Err(SendError::Broken(root_cause(&unanswered.error))),
+            }
         }
-        let open = self.0.connect(origin).await?;
+        let open = Box::pin(self.0.connect(origin)).await?;
         let sent = self.exchange(open, request).await;
-        sent.map_err(|unsent| SendError::Broken(root_cause(&unsent.error)))
+        sent.map_err(|unanswered| SendError::Broken(root_cause(&unanswered.error)))
     }
 
-    async fn exchange(
-        &self,
-        open: Box<Open>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Body>, Box<Unsent>> {
-        let (open, response) = open.exchange(request).await?;
-        Ok(response.map(|incoming| Body::of(incoming, open, &self.0)))
+    async fn exchange(&self, mut open: Box<Open>, request: Request) -> Result<(Head, Body), Unanswered> {
+        let head = open.exchange(request).await?;
+        let body = Body::of(open, &self.0);
+        Ok((head, body))
     }
 }
 
@@ -125,18 +120,17 @@ impl Shared {
         let connecting = async {
             let tcp = self.tcp.clone().call(origin.uri.clone()).await;
             let tcp = tcp.map_err(|error| unreachable(&error))?;
-            let opened = match (&origin.peer, &self.tls) {
-                (Peer::Plain, _) => Open::over(tcp, origin).await,
+            let socket = match (&origin.peer, &self.tls) {
+                (Peer::Plain, _) => Socket::Plain(tcp.into_inner()),
                 (Peer::Tls(name), Some(tls)) => {
                     let secured = tls.connect(name.clone(), tcp.into_inner()).await;
-                    let secured = secured.map_err(|error| unreachable(&error))?;
-                    Open::over(TokioIo::new(secured), origin).await
+                    Socket::Tls(Box::new(secured.map_err(|error| unreachable(&error))?))
                 }
                 (Peer::Tls(_), None) => {
                     return Err(SendError::Unreachable("TLS is not set up for it".to_owned()));
                 }
             };
-            opened.map_err(|error| unreachable(&error))
+            Ok(Open::over(socket, origin))
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected,
@@ -148,17 +142,24 @@ impl Shared {
     }
 
     fn take_idle(&self, origin: &Arc<Origin>) -> Option<Box<Open>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = idle.open.iter().rposition(|open| open.leads_to(origin))?;
-        let open = idle.open.swap_remove(at);
-        (clock::now().duration_since(open.idle_since) < UPSTREAM_POOL_IDLE_MAX).then_some(open)
+        loop {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = idle.open.iter().rposition(|open| open.leads_to(origin))?;
+            let mut open = idle.open.swap_remove(at);
+            drop(idle);
+            let fresh = clock::now().duration_since(open.idle_since) < UPSTREAM_POOL_IDLE_MAX;
+            if fresh && open.is_quiet() {
+                return Some(open);
+            }
+        }
     }
 
     /// Keeps a connection whose answer was read, if it can take another request.
     fn keep(self: &Arc<Self>, mut open: Box<Open>) {
-        if !open.is_free() {
+        if !open.is_done() {
             return;
         }
+        open.rest();
         open.idle_since = clock::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.open.len() >= IN_FLIGHT_PER_GATEWAY_MAX {
@@ -176,8 +177,7 @@ impl Shared {
         let now = clock::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.open.retain_mut(|open| {
-            open.drive(&mut Context::from_waker(Waker::noop()));
-            now.duration_since(open.idle_since) < UPSTREAM_POOL_IDLE_MAX && open.is_free()
+            now.duration_since(open.idle_since) < UPSTREAM_POOL_IDLE_MAX && open.is_quiet()
         });
         idle.swept = !idle.open.is_empty();
         if !idle.swept {
@@ -208,23 +208,19 @@ impl std::fmt::Debug for Shared {
 /// again; dropped earlier, the connection is closed.
 pub(super) struct Body {
     /// `None` once it was read to its end.
-    incoming: Option<Incoming>,
     open: Option<Box<Open>>,
     client: Weak<Shared>,
     length: Option<u64>,
 }
 
 impl Body {
-    fn of(incoming: Incoming, open: Box<Open>, client: &Arc<Shared>) -> Self {
+    fn of(open: Box<Open>, client: &Arc<Shared>) -> Self {
         let mut body = Self {
-            length: incoming.size_hint().exact(),
-            incoming: Some(incoming),
+            length: open.length(),
             open: Some(open),
             client: Arc::downgrade(client),
         };
-        if body.incoming.as_ref().is_some_and(Incoming::is_end_stream) {
-            body.release();
-        }
+        body.release_if_over();
         body
     }
 
@@ -232,7 +228,6 @@ impl Body {
     #[cfg(test)]
     pub(super) fn silent() -> Self {
         Self {
-            incoming: None,
             open: None,
             client: Weak::new(),
             length: None,
@@ -240,53 +235,30 @@ impl Body {
     }
 
     /// Returns the next piece; `None` at the end. Dropping the future loses nothing.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, hyper::Error> {
+    pub(super) async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
         std::future::poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
     /// Returns a piece that is there already; `Pending` says nothing about who is woken for the next.
-    pub(super) fn ready_chunk(&mut self) -> Poll<Result<Option<Bytes>, hyper::Error>> {
+    pub(super) fn ready_chunk(&mut self) -> Poll<io::Result<Option<Bytes>>> {
         self.poll_chunk(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, hyper::Error>> {
-        if let Poll::Ready(read) = self.poll_read() {
-            return Poll::Ready(read);
-        }
-        if let Some(open) = &mut self.open {
-            open.drive(cx);
-        }
-        self.poll_read()
-    }
-
-    /// Takes what the connection has brought. Only driving the connection brings more, so nobody is to be woken.
-    fn poll_read(&mut self) -> Poll<Result<Option<Bytes>, hyper::Error>> {
-        let Some(incoming) = &mut self.incoming else {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let Some(open) = &mut self.open else {
             #[cfg(test)]
             if self.client.ptr_eq(&Weak::new()) {
                 return Poll::Pending;
             }
             return Poll::Ready(Ok(None));
         };
-        let mut cx = Context::from_waker(Waker::noop());
-        loop {
-            match std::pin::Pin::new(&mut *incoming).poll_frame(&mut cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Ok(Some(data)));
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.open = None;
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Ready(None) => {
-                    self.release();
-                    return Poll::Ready(Ok(None));
-                }
-            }
+        let piece = std::task::ready!(open.poll_piece(cx));
+        match &piece {
+            Ok(Some(_)) => self.release_if_over(),
+            Ok(None) => self.release(),
+            Err(_) => self.open = None,
         }
+        Poll::Ready(piece)
     }
 
     /// Returns how long the whole of it is, when that is known.
@@ -294,9 +266,14 @@ impl Body {
         self.length
     }
 
+    fn release_if_over(&mut self) {
+        if self.open.as_mut().is_some_and(|open| open.is_over()) {
+            self.release();
+        }
+    }
+
     /// Gives the connection back.
     fn release(&mut self) {
-        self.incoming = None;
         if let (Some(open), Some(client)) = (self.open.take(), self.client.upgrade()) {
             client.keep(open);
         }

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::flight::Landed;
 use super::hearing;
 use super::large::Read;
-use super::link::{Link, trace};
+use super::link::{Link, traced};
 use super::own;
 use super::pool::{Key, Lease, Pool, Slot};
 use super::replies::Replies;
@@ -126,18 +126,12 @@ impl Legacy {
         let body = outgoing::legacy(route, call, &mapped);
         let id = mapped.id.clone().unwrap_or_else(|| call.request.id.clone());
         let mut abandoned = Abandoned::new(session, id.clone());
-        let mut headers = session.headers().clone();
-        trace(&mut headers, call);
+        let headers = traced(session.headers(), call);
         let mut talk = Talk::new(&self.link, lease.slot(), session, call, &mapped);
-        let mut patience = self.link.call_timeout;
-        if lease.slot().can_be_asked() {
-            // Nothing need arrive while a person thinks; the call's own deadline knows when to give up.
-            patience = patience.max(self.link.question_timeout);
-        }
-        let posted = pin!(self.link.wire.post_call(body, &headers, patience));
+        let posted = pin!(self.link.wire.post_call(body, &headers));
         let outcome = match talk.until(posted).await? {
-            Ok((Reply::Json(body), _)) => read_json(&mut talk, body).await,
-            Ok((Reply::Large(large), _)) => {
+            Ok(Reply::Json(body)) => read_json(&mut talk, body).await,
+            Ok(Reply::Large(large)) => {
                 let reading = pin!(large.read(call, &id, Era::Legacy));
                 match talk.until(reading).await? {
                     Ok(Read::Whole(body)) => read_json(&mut talk, body).await,
@@ -145,13 +139,13 @@ impl Legacy {
                     Err(fault) => Err(fault),
                 }
             }
-            Ok((Reply::Events(stream), _)) => {
+            Ok(Reply::Events(stream)) => {
                 let mut replies = Replies::new(&self.link, session, stream);
                 let response = read_replies(&mut replies, &mut talk).await;
                 response.inspect(|_| replies.finish())
             }
-            Ok((Reply::Refused(refusal), _)) => session.refused(refusal),
-            Ok((Reply::Accepted, _)) => Err(Fault::NotAMessage("nothing came back".to_owned())),
+            Ok(Reply::Refused(refusal)) => session.refused(refusal),
+            Ok(Reply::Accepted) => Err(Fault::NotAMessage("nothing came back".to_owned())),
             Err(fault) => Err(fault),
         };
         if outcome.as_ref().map_or_else(|fault| !fault.processed(), |_| true) {

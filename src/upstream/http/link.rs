@@ -1,5 +1,6 @@
 //! What both eras of one gateway share: the wire, the clock of changes, the ids of our own requests.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -24,8 +25,6 @@ pub(super) struct Link {
     pub(super) gateway: GatewayId,
     pub(super) wire: Wire,
     pub(super) supervisor: Supervisor,
-    /// The head of a call's answer may take as long as the whole call: a JSON answer has no earlier byte.
-    pub(super) call_timeout: Duration,
     pub(super) question_timeout: Duration,
     /// The first event on a GET was `endpoint`: the transport of 2024-11-05.
     pub(super) old_sse: AtomicBool,
@@ -41,14 +40,12 @@ impl Link {
         gateway: GatewayId,
         wire: Wire,
         supervisor: Supervisor,
-        call_timeout: Duration,
         question_timeout: Duration,
     ) -> Self {
         Self {
             gateway,
             wire,
             supervisor,
-            call_timeout,
             question_timeout,
             old_sse: AtomicBool::new(false),
             down: CancellationToken::new(),
@@ -107,11 +104,13 @@ impl Link {
     }
 }
 
-/// Adds the trace context to a call's headers.
-pub(super) fn trace(headers: &mut HeaderMap, call: &Call) {
-    if let Some(traceparent) = &call.traceparent
-        && let Ok(value) = HeaderValue::from_str(traceparent)
-    {
-        headers.insert(HeaderName::from_static(meta::TRACEPARENT), value);
-    }
+/// Returns the headers of a call, with its trace context.
+pub(super) fn traced<'a>(headers: &'a HeaderMap, call: &Call) -> Cow<'a, HeaderMap> {
+    let value = call.traceparent.as_deref().map(HeaderValue::from_str);
+    let Some(Ok(value)) = value else {
+        return Cow::Borrowed(headers);
+    };
+    let mut headers = headers.clone();
+    headers.insert(HeaderName::from_static(meta::TRACEPARENT), value);
+    Cow::Owned(headers)
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use super::fault::Fault;
 use super::large::Read;
 use super::legacy::Failed;
-use super::link::{Link, trace};
+use super::link::{Link, traced};
 use super::listen::Listeners;
 use super::own;
 use super::probe::{self, Discovered};
@@ -60,8 +60,8 @@ impl Modern {
     async fn attempt(&self, route: &Route, call: &Call) -> Result<Response, Fault> {
         let mut incoming = Incoming::new(call, &Mapped::default());
         let mut rounds = Rounds::new(call, self.link.question_timeout);
-        let mut headers = outgoing::modern_headers(route, &call.request);
-        trace(&mut headers, call);
+        let headers = outgoing::modern_headers(route, &call.request);
+        let headers = traced(&headers, call);
         let mut body = outgoing::modern(route, call, &Mapped::default());
         loop {
             let response = tokio::select! {
@@ -91,11 +91,7 @@ impl Modern {
         call: &Call,
         incoming: &mut Incoming<'_>,
     ) -> Result<Response, Fault> {
-        let (reply, _) = self
-            .link
-            .wire
-            .post_call(body, headers, self.link.call_timeout)
-            .await?;
+        let reply = self.link.wire.post_call(body, headers).await?;
         let response = match reply {
             Reply::Json(body) => self.take_whole(body, call, incoming).await?,
             Reply::Large(large) => match large.read(call, incoming.id(), Era::Modern).await? {

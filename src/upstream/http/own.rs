@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::client::Head;
 use super::fault::Fault;
 use super::link::Link;
 use super::wire::{Refusal, Reply};
@@ -14,8 +15,8 @@ use crate::protocol::method::Method;
 /// What a request of our own comes to.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// A response, whatever it says, and the headers it came with.
-    Response(Response, HeaderMap),
+    /// A response, whatever it says, and the head it came with.
+    Response(Response, Head),
     /// A status of 400 or more.
     Refused(Refusal),
     /// A status of 2xx without a message.

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::client::Head;
 use super::fault::Fault;
 use super::link::Link;
 use super::own::{self, Outcome};
@@ -279,16 +280,19 @@ fn read_answer(response: message::Response) -> Result<Handshake, Fault> {
     }
 }
 
-fn session_id(head: &HeaderMap) -> Result<Option<HeaderValue>, Fault> {
-    let Some(id) = head.get(headers::SESSION_ID) else {
+fn session_id(head: &Head) -> Result<Option<HeaderValue>, Fault> {
+    let Some(id) = head.get(&headers::SESSION_ID) else {
         return Ok(None);
     };
-    if id.len() > UPSTREAM_SESSION_ID_BYTES_MAX || id.to_str().is_err() {
-        return Err(Fault::NotAMessage(
+    let text = head.text(&headers::SESSION_ID);
+    match HeaderValue::from_str(text) {
+        Ok(value) if text.len() == id.len() && id.len() <= UPSTREAM_SESSION_ID_BYTES_MAX => {
+            Ok((!value.is_empty()).then_some(value))
+        }
+        _ => Err(Fault::NotAMessage(
             "its session id cannot be sent back".to_owned(),
-        ));
+        )),
     }
-    Ok((!id.is_empty()).then(|| id.clone()))
 }
 
 /// Makes the fault of a refused `initialize`, and looks whether the upstream speaks the transport before this one.

@@ -1,26 +1,50 @@
 //! One HTTP request to one upstream and the head of what comes back. Knows bounds, content types and statuses;
 //! knows nothing of eras or sessions. Never follows a redirect, never unpacks a body, never goes through a proxy.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use url::Url;
 
-use super::client::{Body, Client, SendError, Target, root_cause};
+use super::client::{Body, Client, Head, Request, SendError, Target, root_cause};
 use super::fault::Fault;
 use super::large::Large;
 use super::stream::EventStream;
 use crate::config::Secret;
-use crate::limits::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, LARGE_ANSWER_BYTES, SSE_IDLE_TIMEOUT};
+use crate::limits::{
+    CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, LARGE_ANSWER_BYTES, REQUEST_BYTES_IN_ONE_PIECE, SSE_IDLE_TIMEOUT,
+};
 use crate::protocol::message::{Message, Outcome, Response};
 use crate::supervisor::Supervisor;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
-/// Room for the headers that a call adds: a map that grows is hashed anew.
-const HEADERS_OF_A_CALL: usize = 12;
+/// The head of a request mostly fits here.
+const HEAD_BYTES_USUAL: usize = 512;
+
+/// What a request asks for, and what it says of its body.
+#[derive(Clone, Copy)]
+enum Method {
+    Get,
+    Post,
+    Delete,
+}
+
+impl Method {
+    /// Returns the name, and the fields that it brings.
+    const fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Get => ("GET ", "accept: text/event-stream\r\n"),
+            Self::Post => (
+                "POST ",
+                "content-type: application/json\r\naccept: application/json, text/event-stream\r\n",
+            ),
+            Self::Delete => ("DELETE ", ""),
+        }
+    }
+}
 
 /// Why a gateway's HTTP settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +66,7 @@ pub(in crate::upstream) struct Wire {
     client: Client,
     url: Url,
     /// `None` when HTTP cannot ask for the URL.
-    target: Option<Target>,
+    target: Option<(Target, Front)>,
     /// The operator's headers, and what we say with every request.
     headers: HeaderMap,
     result_bytes_max: usize,
@@ -103,6 +127,38 @@ impl Refusal {
     }
 }
 
+/// What every request begins with behind its method: path, `Host`, and the headers that are always the same, which may
+/// be secrets.
+#[derive(Clone)]
+struct Front(Bytes);
+
+impl Front {
+    fn of(target: &Target, headers: &HeaderMap) -> Self {
+        let mut text = BytesMut::with_capacity(HEAD_BYTES_USUAL);
+        text.extend_from_slice(target.path.to_string().as_bytes());
+        text.extend_from_slice(b" HTTP/1.1\r\n");
+        field(&mut text, &header::HOST, &target.host);
+        for (name, value) in headers {
+            field(&mut text, name, value);
+        }
+        Self(text.freeze())
+    }
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front").finish_non_exhaustive()
+    }
+}
+
+/// Writes a header. Both are what HTTP allows, by their types.
+fn field(text: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+    text.extend_from_slice(name.as_str().as_bytes());
+    text.extend_from_slice(b": ");
+    text.extend_from_slice(value.as_bytes());
+    text.extend_from_slice(b"\r\n");
+}
+
 impl Wire {
     pub(in crate::upstream) fn new(
         url: Url,
@@ -113,11 +169,13 @@ impl Wire {
         // Whoever installed a provider before us has the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new(url.scheme() == "https", supervisor);
+        let headers = base_headers(headers)?;
+        let target = Target::of(&url).ok_or(SettingsError::Url)?;
         Ok(Self {
             client: client.map_err(|error| SettingsError::Tls(root_cause(&error)))?,
-            target: Some(Target::of(&url).ok_or(SettingsError::Url)?),
+            target: Some((target.clone(), Front::of(&target, &headers))),
             url,
-            headers: base_headers(headers)?,
+            headers,
             result_bytes_max,
             private: false,
         })
@@ -125,9 +183,10 @@ impl Wire {
 
     /// Returns a wire to another URL of the same upstream, over the same connections.
     pub(in crate::upstream) fn at(&self, url: Url) -> Self {
+        let target = self.target.as_ref().and_then(|(target, _)| target.beside(&url));
         Self {
             client: self.client.clone(),
-            target: self.target.as_ref().and_then(|target| target.beside(&url)),
+            target: target.map(|target| (target.clone(), Front::of(&target, &self.headers))),
             url,
             headers: self.headers.clone(),
             result_bytes_max: self.result_bytes_max,
@@ -153,16 +212,11 @@ impl Wire {
         &self.url
     }
 
-    /// Posts a call, whose answer may be too large to be held. `patience` is as with [`Self::post`].
-    pub(super) async fn post_call(
-        &self,
-        body: Bytes,
-        headers: &HeaderMap,
-        patience: Duration,
-    ) -> Result<(Reply, HeaderMap), Fault> {
-        let all = self.headers_of_post(headers);
-        self.send(Method::POST, all, body, patience, LARGE_ANSWER_BYTES)
-            .await
+    /// Posts a call, whose answer may be too large to be held, and whose caller knows how long to wait.
+    pub(super) async fn post_call(&self, body: Bytes, headers: &HeaderMap) -> Result<Reply, Fault> {
+        let (target, request) = self.request(Method::Post, headers, body)?;
+        let (head, body) = sent(self.client.send(&target.origin, request).await)?;
+        self.read_head(&head, body, None, LARGE_ANSWER_BYTES).await
     }
 
     /// Posts a message. `patience` is how long the head of the answer may take, and each silence in a body behind it:
@@ -172,87 +226,89 @@ impl Wire {
         body: Bytes,
         headers: &HeaderMap,
         patience: Duration,
-    ) -> Result<(Reply, HeaderMap), Fault> {
-        let all = self.headers_of_post(headers);
-        self.send(Method::POST, all, body, patience, usize::MAX).await
+    ) -> Result<(Reply, Head), Fault> {
+        self.send(Method::Post, headers, body, patience).await
     }
 
     /// Opens an event stream.
     pub(in crate::upstream) async fn get(&self, headers: &HeaderMap) -> Result<Reply, Fault> {
-        let mut all = self.headers_with(headers);
-        all.insert(header::ACCEPT, HeaderValue::from_static(EVENTS));
-        let sent = self.send(Method::GET, all, Bytes::new(), FIRST_BYTE_TIMEOUT, usize::MAX);
+        let sent = self.send(Method::Get, headers, Bytes::new(), FIRST_BYTE_TIMEOUT);
         let (reply, _) = sent.await?;
         Ok(reply)
     }
 
     /// Ends a session; what is said to that is of no interest.
     pub(super) async fn delete(&self, headers: &HeaderMap) {
-        let all = self.headers_with(headers);
-        let sent = self.send(Method::DELETE, all, Bytes::new(), CONNECT_TIMEOUT, usize::MAX);
+        let sent = self.send(Method::Delete, headers, Bytes::new(), CONNECT_TIMEOUT);
         if let Err(fault) = sent.await {
             tracing::debug!(reason = %fault, "an upstream session was not ended");
         }
     }
 
-    fn headers_of_post(&self, headers: &HeaderMap) -> HeaderMap {
-        let mut all = self.headers_with(headers);
-        all.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-        let accept = HeaderValue::from_static("application/json, text/event-stream");
-        all.insert(header::ACCEPT, accept);
-        all
-    }
-
-    fn headers_with(&self, headers: &HeaderMap) -> HeaderMap {
-        let mut all = self.headers.clone();
-        for (name, value) in headers {
-            all.insert(name.clone(), value.clone());
-        }
-        all
-    }
-
     async fn send(
         &self,
         method: Method,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         body: Bytes,
         patience: Duration,
-        held_max: usize,
-    ) -> Result<(Reply, HeaderMap), Fault> {
-        let Some(target) = &self.target else {
+    ) -> Result<(Reply, Head), Fault> {
+        let (target, request) = self.request(method, headers, body)?;
+        let asked = tokio::time::timeout(patience, self.client.send(&target.origin, request));
+        let (head, body) = sent(asked.await.map_err(|_| Fault::Timeout(patience))?)?;
+        let reply = self.read_head(&head, body, Some(patience), usize::MAX).await?;
+        Ok((reply, head))
+    }
+
+    /// Writes a request. The headers of a call win over those that are always sent.
+    fn request(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<(&Target, Request), Fault> {
+        let Some((target, front)) = &self.target else {
             return Err(Fault::Unreachable("HTTP cannot ask for its URL".to_owned()));
         };
-        let mut request = http::Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = target.path.clone();
-        *request.headers_mut() = headers;
-        if !request.headers().contains_key(header::HOST) {
-            request.headers_mut().insert(header::HOST, target.host.clone());
+        let in_one_piece = body.len() <= REQUEST_BYTES_IN_ONE_PIECE;
+        let (name, own) = method.text();
+        let room = HEAD_BYTES_USUAL + front.0.len() + if in_one_piece { body.len() } else { 0 };
+        let mut text = BytesMut::with_capacity(room);
+        text.extend_from_slice(name.as_bytes());
+        if headers.keys().any(|name| self.headers.contains_key(name)) {
+            let others = self
+                .headers
+                .iter()
+                .filter(|(name, _)| !headers.contains_key(*name));
+            let others = others
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            text.extend_from_slice(&Front::of(target, &others).0);
+        } else {
+            text.extend_from_slice(&front.0);
         }
-        // Boxed: each layer above would otherwise hold a copy of the request.
-        let sent = Box::pin(self.client.send(&target.origin, request));
-        let response = match tokio::time::timeout(patience, sent).await {
-            Err(_) => return Err(Fault::Timeout(patience)),
-            Ok(Err(SendError::Unreachable(reason))) => return Err(Fault::Unreachable(reason)),
-            Ok(Err(SendError::Broken(reason))) => return Err(Fault::Broken(reason)),
-            Ok(Ok(response)) => response,
+        text.extend_from_slice(own.as_bytes());
+        for (name, value) in headers {
+            field(&mut text, name, value);
+        }
+        if matches!(method, Method::Post) {
+            field(&mut text, &header::CONTENT_LENGTH, &HeaderValue::from(body.len()));
+        }
+        text.extend_from_slice(b"\r\n");
+        let rest = if in_one_piece {
+            text.extend_from_slice(&body);
+            Bytes::new()
+        } else {
+            body
         };
-        let (head, body) = response.into_parts();
-        let reply = self.read_head(head.status, &head.headers, body, patience, held_max);
-        let reply = reply.await?;
-        Ok((reply, head.headers))
+        let front = text.freeze();
+        Ok((target, Request { front, rest }))
     }
 
     async fn read_head(
         &self,
-        status: StatusCode,
-        headers: &HeaderMap,
+        head: &Head,
         body: Body,
-        patience: Duration,
+        patience: Option<Duration>,
         held_max: usize,
     ) -> Result<Reply, Fault> {
+        let status = head.status;
         if status.is_redirection() {
-            let target = self.redirect_target(headers);
+            let target = self.redirect_target(head);
             return Err(Fault::Redirect { status, target });
         }
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
@@ -261,20 +317,16 @@ impl Wire {
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Ok(Reply::Accepted);
         }
-        let text = |name: HeaderName| {
-            let value = headers.get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default()
-        };
-        let encoding = text(header::CONTENT_ENCODING);
+        let encoding = head.text(&header::CONTENT_ENCODING);
         if !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity")) {
             return Err(Fault::Encoding(shortened(encoding)));
         }
-        let content_type = text(header::CONTENT_TYPE);
+        let content_type = head.text(&header::CONTENT_TYPE);
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         let is_json = essence.eq_ignore_ascii_case(JSON);
         if !status.is_success() {
             let error = if is_json {
-                self.read_error(body).await
+                self.read_error(body, patience).await
             } else {
                 None
             };
@@ -310,10 +362,8 @@ impl Wire {
         })
     }
 
-    async fn read_error(&self, body: Body) -> Option<Response> {
-        let body = read_body(body, self.result_bytes_max, FIRST_BYTE_TIMEOUT)
-            .await
-            .ok()?;
+    async fn read_error(&self, body: Body, patience: Option<Duration>) -> Option<Response> {
+        let body = read_body(body, self.result_bytes_max, patience).await.ok()?;
         match Message::parse(body) {
             Ok(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
                 Some(response)
@@ -323,11 +373,11 @@ impl Wire {
     }
 
     /// Names where a redirect leads, without what may be a secret in it.
-    fn redirect_target(&self, headers: &HeaderMap) -> String {
-        let location = headers
-            .get(header::LOCATION)
-            .and_then(|value| value.to_str().ok());
-        let Some(Ok(mut target)) = location.map(|location| self.url.join(location)) else {
+    fn redirect_target(&self, head: &Head) -> String {
+        let Some(location) = head.get(&header::LOCATION).map(|_| head.text(&header::LOCATION)) else {
+            return "nowhere".to_owned();
+        };
+        let Ok(mut target) = self.url.join(location) else {
             return "nowhere".to_owned();
         };
         if self.private {
@@ -341,18 +391,32 @@ impl Wire {
     }
 }
 
-async fn read_body(mut body: Body, bytes_max: usize, patience: Duration) -> Result<Bytes, Fault> {
+fn sent(outcome: Result<(Head, Body), SendError>) -> Result<(Head, Body), Fault> {
+    outcome.map_err(|error| match error {
+        SendError::Unreachable(reason) => Fault::Unreachable(reason),
+        SendError::Broken(reason) => Fault::Broken(reason),
+    })
+}
+
+/// Reads a body. Without patience of its own it waits as long as its caller does.
+async fn read_body(mut body: Body, bytes_max: usize, patience: Option<Duration>) -> Result<Bytes, Fault> {
     let length = body.length();
     if length.is_some_and(|length| length > bytes_max as u64) {
         return Err(Fault::TooLarge(bytes_max));
     }
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
-        let chunk = match tokio::time::timeout(patience, body.chunk()).await {
-            Err(_) => return Err(Fault::Timeout(patience)),
-            Ok(Err(error)) => return Err(Fault::Broken(root_cause(&error))),
-            Ok(Ok(chunk)) => chunk,
+        let read = match body.ready_chunk() {
+            // What came together with the head needs no clock.
+            Poll::Ready(read) => read,
+            Poll::Pending => match patience {
+                None => body.chunk().await,
+                Some(patience) => tokio::time::timeout(patience, body.chunk())
+                    .await
+                    .map_err(|_| Fault::Timeout(patience))?,
+            },
         };
+        let chunk = read.map_err(|error| Fault::Broken(root_cause(&error)))?;
         let Some(chunk) = chunk else {
             // What came in one piece is not copied.
             return Ok(if rest.is_empty() { first } else { rest.freeze() });
@@ -375,7 +439,7 @@ async fn read_body(mut body: Body, bytes_max: usize, patience: Duration) -> Resu
 
 /// Makes what every request carries: the operator's headers and ours, which win.
 fn base_headers(headers: &[(String, Secret)]) -> Result<HeaderMap, SettingsError> {
-    let mut all = HeaderMap::with_capacity(headers.len() + HEADERS_OF_A_CALL);
+    let mut all = HeaderMap::with_capacity(headers.len() + 2);
     for (name, value) in headers {
         let refused = || SettingsError::Header(name.clone());
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;

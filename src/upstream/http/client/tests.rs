@@ -30,13 +30,17 @@ impl Pair {
     }
 
     async fn send(&self) -> Result<Body, SendError> {
-        let mut request = Request::new(Full::new(Bytes::from_static(b"{}")));
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = self.target.path.clone();
-        let headers = request.headers_mut();
-        headers.insert(http::header::HOST, self.target.host.clone());
-        let response = self.client.send(&self.target.origin, request).await?;
-        Ok(response.into_body())
+        let front = format!(
+            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-length: 2\r\n\r\n",
+            self.target.path,
+            self.target.host.to_str().unwrap()
+        );
+        let request = Request {
+            front: front.into(),
+            rest: Bytes::from_static(b"{}"),
+        };
+        let (_, body) = self.client.send(&self.target.origin, request).await?;
+        Ok(body)
     }
 
     async fn sent(&self) -> Result<String, SendError> {
