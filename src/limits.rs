@@ -235,6 +235,8 @@ pub const UPSTREAM_READ_BYTES: usize = 4 * 1024;
 pub const UPSTREAM_READ_BYTES_MAX: usize = 128 * 1024;
 /// A request of at most so many bytes is copied behind its head and written in one piece.
 pub const REQUEST_BYTES_IN_ONE_PIECE: usize = 4 * 1024;
+/// An answer of at most so many bytes is copied together and written in one piece.
+pub const ANSWER_BYTES_IN_ONE_PIECE: usize = 4 * 1024;
 /// How often pooled connections without a request are looked at: too old ones and those that the upstream closed go.
 pub const UPSTREAM_POOL_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection to an upstream on which nothing comes for this long is asked whether its other end is still there, and

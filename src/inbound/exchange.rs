@@ -24,12 +24,15 @@ use crate::protocol::message::{Message, Notification, Request};
 use crate::protocol::meta::LogLevel;
 use crate::proxy::{Place, ProxyError};
 use crate::supervisor::{Hosted, Lost};
+use crate::telemetry::InRequest;
 
 /// A call that is running: its events, then its answer.
 #[derive(Debug)]
 pub(super) struct Running {
     unsaid: VecDeque<Notification>,
     events: mpsc::Receiver<Event>,
+    /// The queue does not close when the work lets go of it: that would wake who has its answer already.
+    _open: mpsc::Sender<Event>,
     work: Hosted<Result<Answer, ProxyError>>,
     /// The answer, while events that came before it are still to be heard.
     answer: Option<Box<Result<Answer, ProxyError>>>,
@@ -70,6 +73,7 @@ impl Endpoint {
     pub(super) fn start(&self, request: Request, context: Context<'_>) -> Result<Running, Fault> {
         let place = self.place(context.client.principal.user())?;
         let (events_out, events) = mpsc::channel(STREAM_QUEUE_EVENTS_MAX);
+        let open = events_out.clone();
         let cancel = context.cancel.clone();
         let span = context.operation.span();
         let call = Box::new(Call {
@@ -86,15 +90,16 @@ impl Endpoint {
         });
         let proxy = self.parts.proxy.clone();
         let in_flight = context.in_flight;
-        let work = async move {
+        let work = InRequest::current(async move {
             let outcome = proxy.call(call).await;
             drop((place, in_flight));
             outcome
-        };
+        });
         let supervisor = &self.parts.supervisor;
         Ok(Running {
             unsaid: VecDeque::new(),
             events,
+            _open: open,
             // Of a request whose span is not exported, the work belongs to the span around it.
             work: match span {
                 Some(span) => supervisor.host("call", work.instrument(span)),
@@ -142,9 +147,9 @@ impl Running {
                 Err(_) => Step::Answer(answer),
             });
         }
+        // Never closed, since this end holds it open too; the work wakes this when it has ended.
         match ready!(self.events.poll_recv(cx)) {
             Some(event) => Poll::Ready(Step::Event(event)),
-            // The work is about to end, and wakes this when it has.
             None => Poll::Pending,
         }
     }

@@ -16,7 +16,7 @@ use super::routes::Mcp;
 use super::{Probes, panic_guard, request_id, routes};
 use crate::clock;
 use crate::ids::RequestId;
-use crate::telemetry::{Metrics, TraceContext, adopt};
+use crate::telemetry::{About, InRequest, Metrics, TraceContext, adopt, spans_are_made, within};
 use crate::web::{self, MostlyWaits, Problem};
 
 /// Longer paths are cut in log lines.
@@ -47,22 +47,26 @@ impl Front {
         let id = request_id::claim(request.headers());
         request.extensions_mut().insert(id.clone());
 
-        // The span around all the rest, so that every log line of the request has the id.
-        let span = span(&request, &id);
+        // What the request is around all the rest, so that every log line of it has the id.
+        let is_mcp = routes::is_mcp(request.uri().path());
+        let about = Arc::new(about(&request, &id, is_mcp));
         let started = clock::now();
 
-        // The panic guard around everything that could panic, inside the span, so that its own line has the id too.
-        let is_mcp = routes::is_mcp(request.uri().path());
+        // The panic guard around everything that could panic, inside of that, so that its own line has the id too.
         let speaks_mcp = is_mcp || routes::is_session(request.uri().path());
+        let span = spans_are_made().then(|| span(&request, &about));
         let mut place = None;
         let steps = self.admit(request, is_mcp, &mut place);
-        let response = panic_guard::guarded(steps, speaks_mcp, &id, &self.metrics)
-            .instrument(span.clone())
-            .await;
+        let guarded = panic_guard::guarded(steps, speaks_mcp, &id, &self.metrics);
+        let response = match span.clone() {
+            None => InRequest::new(Arc::clone(&about), guarded).await,
+            Some(span) => InRequest::new(Arc::clone(&about), guarded).instrument(span).await,
+        };
 
         let mut response = web::name(response, &id);
         request_id::echo(response.headers_mut(), &id);
-        span.in_scope(|| {
+        within(&about, || {
+            let _entered = span.as_ref().map(Span::enter);
             let elapsed_ms = started.elapsed().as_millis() as u64;
             tracing::debug!(
                 http.response.status_code = response.status().as_u16(),
@@ -113,15 +117,29 @@ fn refused(problem: Problem) -> Response {
     problem.into_response()
 }
 
-fn span(request: &Request, id: &RequestId) -> Span {
+fn about(request: &Request, id: &RequestId, is_mcp: bool) -> About {
     let path = routes::shown(request.uri().path());
-    let path = path.get(..LOGGED_PATH_BYTES_MAX).unwrap_or(path);
+    About {
+        id: id.clone(),
+        method: request.method().clone(),
+        path: if is_mcp {
+            routes::MCP.into()
+        } else {
+            path.get(..LOGGED_PATH_BYTES_MAX)
+                .unwrap_or(path)
+                .to_owned()
+                .into()
+        },
+    }
+}
+
+fn span(request: &Request, about: &About) -> Span {
     let span = tracing::info_span!(
         "http",
         otel.kind = "server",
-        request.id = id.as_str(),
-        http.request.method = request.method().as_str(),
-        url.path = path,
+        request.id = about.id.as_str(),
+        http.request.method = about.method.as_str(),
+        url.path = &*about.path,
     );
     let parent = request
         .headers()

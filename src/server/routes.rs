@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::Probes;
 use super::authentication::{Authenticated, BySession};
@@ -65,7 +65,8 @@ where
         let identity = self.identity;
         let by_session = BySession::new(self.session_tokens, self.mcp.clone());
         let mcp = Authenticated::new(Arc::clone(&identity), self.mcp);
-        let mcp: Mcp = Arc::new(move |request| mcp.clone().oneshot(request).boxed());
+        // The endpoint is always ready.
+        let mcp: Mcp = Arc::new(move |request| mcp.clone().call(request).boxed());
         let api = self
             .api
             .fallback(not_found)

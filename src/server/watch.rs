@@ -177,7 +177,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        let result = match in_one_piece(bufs) {
+            Some(piece) => Pin::new(&mut self.socket).poll_write(cx, &piece),
+            None => Pin::new(&mut self.socket).poll_write_vectored(cx, bufs),
+        };
         self.watch.wrote(&result);
         result
     }
@@ -208,6 +211,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Puts a short answer together: copying it costs less than handing its pieces over one by one.
+fn in_one_piece(bufs: &[io::IoSlice<'_>]) -> Option<Vec<u8>> {
+    let bytes: usize = bufs.iter().map(|buf| buf.len()).sum();
+    (bytes <= limits::ANSWER_BYTES_IN_ONE_PIECE).then(|| {
+        let mut piece = Vec::with_capacity(bytes);
+        for buf in bufs {
+            piece.extend_from_slice(buf);
+        }
+        piece
+    })
 }
 
 #[cfg(test)]

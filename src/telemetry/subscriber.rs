@@ -16,8 +16,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 use url::Url;
 
-use super::fields::JsonObject;
+use super::lines::{JsonLine, NoFields};
 use super::redact::redacted;
+use super::request;
 
 /// The target of spans that only the collector is to see: without one they are not even made. To find out, make the
 /// span and ask it: `span_enabled!` makes filters of layers swallow the next log line.
@@ -90,6 +91,7 @@ pub fn init(settings: &Settings<'_>) -> Result<Flush, InitError> {
         .format
         .unwrap_or(if on_terminal { Format::Pretty } else { Format::Json });
     let provider = settings.otlp_endpoint.map(exporting).transpose()?;
+    request::make_spans(format == Format::Pretty || provider.is_some());
     let lines = lines(format, on_terminal, std::io::stderr);
     subscriber(lines, filter(settings.level)?, provider.as_ref())
         .try_init()
@@ -129,13 +131,7 @@ where
         .with_writer(to)
         .with_ansi(colours);
     match format {
-        Format::Json => layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .fmt_fields(JsonObject)
-            .boxed(),
+        Format::Json => layer.event_format(JsonLine).fmt_fields(NoFields).boxed(),
         Format::Pretty => layer.compact().boxed(),
     }
 }

@@ -2,6 +2,7 @@
 //! URL or free text, and every label's values are few.
 
 use std::fmt::{self, Write as _};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -136,13 +137,33 @@ pub struct Operation {
     pub protocol_version: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct ServerLabels {
     mcp_method_name: &'static str,
     gen_ai_tool_name: Option<ToolLabel>,
     error_type: Option<ErrorType>,
     network_transport: Transport,
     mcp_protocol_version: &'static str,
+}
+
+// Of a family's sets most differ in the tool. The map would hash each member by itself, on the way of every call.
+impl Hash for ServerLabels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash_most(self.mcp_method_name, self.gen_ai_tool_name.as_ref(), state);
+    }
+}
+
+impl Hash for ClientLabels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash_most(self.mcp_method_name, self.gen_ai_tool_name.as_ref(), state);
+    }
+}
+
+fn hash_most<H: Hasher>(method: &str, tool: Option<&ToolLabel>, state: &mut H) {
+    match tool {
+        Some(tool) => state.write(tool.0.as_bytes()),
+        None => state.write(method.as_bytes()),
+    }
 }
 
 impl From<Operation> for ServerLabels {
@@ -157,7 +178,7 @@ impl From<Operation> for ServerLabels {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct ClientLabels {
     gateway: Gateway,
     mcp_method_name: &'static str,

@@ -30,11 +30,43 @@ fn logged(level: &str, format: Format, work: impl FnOnce()) -> String {
 #[test]
 fn a_json_line_carries_message_fields_and_the_requests_span() {
     let line = logged("info", Format::Json, || {
-        let span = tracing::info_span!("http", request.id = "r-1");
-        span.in_scope(|| tracing::info!(gateway.id = "brave", elapsed_ms = 7, "call answered"));
+        let about = Arc::new(request::About {
+            id: crate::ids::RequestId::new("r-1"),
+            method: http::Method::POST,
+            path: "/a \"b\"".into(),
+        });
+        request::within(&about, || {
+            let (reason, share) = ("a \"b\" \n é", 0.5);
+            tracing::info!(
+                gateway.id = "brave",
+                elapsed_ms = 7,
+                less = -1,
+                yes = true,
+                share,
+                ?reason,
+                text = reason,
+                "call answered"
+            );
+        });
         tracing::debug!("not shown");
     });
+    assert!(line.ends_with("}\n") && line.lines().count() == 1, "{line}");
     let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&json["less"], &json["yes"], &json["share"]),
+        (&(-1).into(), &true.into(), &0.5.into())
+    );
+    assert_eq!(json["text"], "a \"b\" \n é");
+    assert_eq!(json["reason"], format!("{:?}", "a \"b\" \n é"));
+    assert_eq!(json["target"], "toolgate::telemetry::subscriber::tests");
+    assert_eq!(json["span"]["name"], "http");
+    assert_eq!(json["span"]["http.request.method"], "POST");
+    assert_eq!(json["span"]["url.path"], "/a \"b\"");
+    let timestamp = json["timestamp"].as_str().unwrap();
+    assert!(
+        timestamp.starts_with("20") && timestamp.ends_with('Z'),
+        "{timestamp}"
+    );
     assert_eq!(json["message"], "call answered");
     assert_eq!(json["gateway.id"], "brave");
     assert_eq!(json["elapsed_ms"], 7);
