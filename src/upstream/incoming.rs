@@ -94,15 +94,15 @@ impl<'a> Incoming<'a> {
     pub async fn take(&mut self, message: Message) -> Result<Taken, Cancelled> {
         match self.take_now(message) {
             Now::Taken(taken) => Ok(taken),
-            Now::Waits(waiting) => self.wait(waiting).await.map(|()| Taken::Done),
-            Now::Request(request) => self.request(request).await,
+            // Boxed: every call would otherwise have room for what is rare.
+            Now::Waits(waiting) => Box::pin(self.wait(waiting)).await.map(|()| Taken::Done),
+            Now::Request(request) => Box::pin(self.request(request)).await,
         }
     }
 
     /// Takes a message as far as that needs no waiting.
     pub fn take_now(&mut self, message: Message) -> Now {
         match message {
-<<<<<<< HEAD
             Message::Response(response) => Now::Taken(self.response(response)),
             Message::Notification(notification) => self.notification(notification),
             Message::Request(request) => Now::Request(request),
@@ -118,15 +118,6 @@ impl<'a> Incoming<'a> {
             biased;
             () = self.call.cancel.cancelled() => Err(Cancelled),
             _ = self.call.events.push(waiting) => Ok(()),
-=======
-            Message::Response(response) => Ok(self.response(response)),
-            Message::Notification(notification) => match self.notification(notification) {
-                Told::Event(event) => self.emit(event).await.map(|()| Taken::Done),
-                Told::Taken(taken) => Ok(taken),
-            },
-            // Boxed: every call would otherwise have room for it.
-            Message::Request(request) => Box::pin(self.request(request)).await,
->>>>>>> 494934a (Upstream connections write and read HTTP/1.1 themselves; mimalloc; rare work of a call is boxed)
         }
     }
 
@@ -139,24 +130,14 @@ impl<'a> Incoming<'a> {
         }
     }
 
-<<<<<<< HEAD
     fn notification(&mut self, notification: Notification) -> Now {
-=======
-    fn notification(&self, notification: Notification) -> Told {
->>>>>>> 494934a (Upstream connections write and read HTTP/1.1 themselves; mimalloc; rare work of a call is boxed)
         let passed = match notification.method {
             Method::Progress => self.progress(notification),
             Method::LogMessage => wanted(self.call.log_level, &notification).then_some(notification),
             Method::ToolsListChanged | Method::PromptsListChanged | Method::ResourcesListChanged => {
-<<<<<<< HEAD
                 return Now::Taken(Taken::ListsChanged(notification.method));
             }
             Method::ResourcesUpdated => return Now::Taken(Taken::Outside(notification)),
-=======
-                return Told::Taken(Taken::ListsChanged(notification.method));
-            }
-            Method::ResourcesUpdated => return Told::Taken(Taken::Outside(notification)),
->>>>>>> 494934a (Upstream connections write and read HTTP/1.1 themselves; mimalloc; rare work of a call is boxed)
             // Of use to a server only, or to the link itself.
             Method::Initialized
             | Method::Cancelled
@@ -164,16 +145,10 @@ impl<'a> Incoming<'a> {
             | Method::SubscriptionsAcknowledged => None,
             _ => Some(notification),
         };
-<<<<<<< HEAD
         // A client that no longer listens gets nothing; the call goes on without it.
         match passed.map(|passed| self.call.events.offer(Event::Notification(passed))) {
             Some(Ok(Some(waiting))) => Now::Waits(waiting),
             _ => Now::Taken(Taken::Done),
-=======
-        match passed {
-            Some(passed) => Told::Event(Event::Notification(passed)),
-            None => Told::Taken(Taken::Done),
->>>>>>> 494934a (Upstream connections write and read HTTP/1.1 themselves; mimalloc; rare work of a call is boxed)
         }
     }
 
@@ -232,33 +207,11 @@ impl<'a> Incoming<'a> {
 
     /// Hands an event on. A client that no longer listens gets nothing; the call goes on without it.
     async fn emit(&self, event: Event) -> Result<(), Cancelled> {
-<<<<<<< HEAD
         match self.call.events.offer(event) {
             Ok(Some(waiting)) => self.wait(waiting).await,
             _ => Ok(()),
         }
-=======
-        let Ok(Some(waiting)) = self.call.events.offer(event) else {
-            return Ok(());
-        };
-        let pushed = async {
-            tokio::select! {
-                biased;
-                () = self.call.cancel.cancelled() => Err(Cancelled),
-                _ = self.call.events.push(waiting) => Ok(()),
-            }
-        };
-        // Boxed: it is rare that the queue is full.
-        Box::pin(pushed).await
->>>>>>> 494934a (Upstream connections write and read HTTP/1.1 themselves; mimalloc; rare work of a call is boxed)
     }
-}
-
-/// What a notification comes to.
-enum Told {
-    /// It goes to the client.
-    Event(Event),
-    Taken(Taken),
 }
 
 /// A question that the client has before it.

@@ -27,15 +27,18 @@ fn logged(level: &str, format: Format, work: impl FnOnce()) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+fn about(id: &str) -> Arc<request::About> {
+    Arc::new(request::About {
+        id: crate::ids::RequestId::new(id),
+        method: http::Method::POST,
+        path: "/a \"b\"".into(),
+    })
+}
+
 #[test]
 fn a_json_line_carries_message_fields_and_the_requests_span() {
     let line = logged("info", Format::Json, || {
-        let about = Arc::new(request::About {
-            id: crate::ids::RequestId::new("r-1"),
-            method: http::Method::POST,
-            path: "/a \"b\"".into(),
-        });
-        request::within(&about, || {
+        request::within(&about("r-1"), || {
             let (reason, share) = ("a \"b\" \n é", 0.5);
             tracing::info!(
                 gateway.id = "brave",
@@ -178,11 +181,10 @@ fn spans_for_the_collector_are_not_made_without_one_and_not_logged_with_one() {
     };
     for exported in [false, true] {
         let line = of(exported, &|| {
-            let outer = tracing::error_span!("http", request.id = "r-1").entered();
+            let _outer = tracing::error_span!("http", secret = "s3cret").entered();
             let span = tracing::info_span!(target: SPANS, "mcp", secret = "s3cret");
             assert_eq!(span.is_disabled(), !exported);
-            span.in_scope(|| tracing::warn!("told"));
-            drop(outer);
+            request::within(&about("r-1"), || span.in_scope(|| tracing::warn!("told")));
         });
         assert!(line.contains("told") && line.contains("r-1"), "{line}");
         assert!(!line.contains("s3cret"), "{line}");

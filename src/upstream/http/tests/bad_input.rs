@@ -245,8 +245,9 @@ async fn a_flood_of_pings_is_not_answered_without_bound() {
     assert_eq!(fake.of("POST (response)").len(), bound);
 }
 
-/// Answers the head and the beginning at once, and the rest after a silence, in time that does not pass.
-async fn answered_after(silence: Duration) -> Result<Answer, CallError> {
+/// Answers the head and the beginning at once, and the rest after a silence, in time that does not pass. `None`: the
+/// clock of a gateway that allows four minutes ended the call.
+async fn answered_after(silence: Duration) -> Option<Result<Answer, CallError>> {
     let fake = Fake::legacy(json!({}), move |seen, mut conn| async move {
         let body = result(&seen);
         let (first, rest) = body.split_at(9);
@@ -261,17 +262,17 @@ async fn answered_after(silence: Duration) -> Result<Answer, CallError> {
         tokio::time::resume();
     })
     .await;
-    let mut settings = fake.settings();
-    settings.call_timeout = Duration::from_mins(4);
-    let transport = HttpTransport::new(settings, &fake.supervisor).unwrap();
+    let transport = HttpTransport::new(fake.settings(), &fake.supervisor).unwrap();
     let (call, _events) = call_of(client("{}"), 64);
-    transport.call(&tool_route("t", "t"), call).await
+    let route = tool_route("t", "t");
+    tokio::time::timeout(Duration::from_mins(4), transport.call(&route, call))
+        .await
+        .ok()
 }
 
 #[tokio::test]
 async fn a_body_may_be_silent_behind_its_head_for_as_long_as_a_call_may_take() {
-    let answer = answered_after(Duration::from_secs(200)).await.unwrap();
+    let answer = answered_after(Duration::from_secs(200)).await.unwrap().unwrap();
     assert!(text(&answer).contains(r#""n":1"#), "{}", text(&answer));
-    let error = answered_after(Duration::from_secs(241)).await.unwrap_err();
-    assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
+    assert!(answered_after(Duration::from_secs(241)).await.is_none());
 }
