@@ -2,6 +2,7 @@
 //! must hold is always the same: the fake's ledger shows nobody with another's account, nothing runs twice, nothing is
 //! answered with a fault of ours, and afterwards everything works.
 
+mod clock;
 mod crowds;
 mod foreign;
 mod full;

@@ -121,7 +121,7 @@ async fn paths_and_queries_that_no_client_sends_reach_nobody() {
             ("DELETE", format!("/api/tool-router/sessions/{toolkit}")),
             ("GET", format!("/api/executions/{toolkit}")),
         ] {
-            let body = (method != "DELETE" && method != "GET").then(|| r#"{"enabled":false}"#);
+            let body = (method != "DELETE" && method != "GET").then_some(r#"{"enabled":false}"#);
             let request = house
                 .http
                 .request(method.parse().unwrap(), format!("{}{path}", house.url))
