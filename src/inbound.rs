@@ -249,10 +249,18 @@ fn resumed(session: &Arc<Session>, sent: &Sent) -> Option<Response<Body>> {
     Some(reply::events(log.read(event, false)?))
 }
 
+/// What the specification has clients accept, as nearly all of them write it.
+const ACCEPTED: &str = "application/json, text/event-stream";
+
 /// Checks that a POST carries JSON and takes the answer as we write it. Clients that say nothing take anything.
 fn acceptable(headers: &HeaderMap) -> Result<(), StatusCode> {
-    let json = headers
-        .get(CONTENT_TYPE)
+    let content_type = headers.get(CONTENT_TYPE);
+    if content_type.is_some_and(|value| value == "application/json")
+        && headers.get(ACCEPT).is_some_and(|value| value == ACCEPTED)
+    {
+        return Ok(());
+    }
+    let json = content_type
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));

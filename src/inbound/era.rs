@@ -1,7 +1,7 @@
 //! Which era a request speaks. Decided by metadata, never by the method alone: modern rules also hold for methods that
 //! only the legacy era has (2026-07-28, Versioning, "Serving Both Eras").
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::protocol::headers;
 use crate::protocol::message::Message;
@@ -32,12 +32,16 @@ pub(super) fn of(headers: &HeaderMap, message: &Message) -> Spoken {
 
 /// Decides where there is no message.
 pub(super) fn of_headers(headers: &HeaderMap) -> Spoken {
-    match version(headers) {
-        None => Spoken::Legacy,
-        Some(text) => match ProtocolVersion::parse(&text).map(ProtocolVersion::era) {
-            Some(Era::Legacy) => Spoken::Legacy,
-            Some(Era::Modern) | None => Spoken::Modern,
-        },
+    let spoken = |text: &str| match ProtocolVersion::parse(text).map(ProtocolVersion::era) {
+        Some(Era::Legacy) => Spoken::Legacy,
+        Some(Era::Modern) | None => Spoken::Modern,
+    };
+    let mut values = headers.get_all(headers::PROTOCOL_VERSION).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (None, _) => Spoken::Legacy,
+        // One value, said once: what nearly everybody sends.
+        (Some(Ok(text)), None) if !text.contains([',', ' ']) => spoken(text),
+        _ => version(headers).map_or(Spoken::Legacy, |text| spoken(&text)),
     }
 }
 
@@ -61,7 +65,6 @@ pub(super) fn version(headers: &HeaderMap) -> Option<String> {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use http::HeaderValue;
 
     fn decided(versions: &[&'static str], text: &str) -> Spoken {
         let mut map = HeaderMap::new();
