@@ -217,12 +217,17 @@ impl Heard {
 }
 
 fn tested(gateway: &GatewayId, took: Duration, came: &Answer, heard: &Heard) -> Result<Response, Problem> {
-    let error = came.response.envelope.get("error");
-    let result = came.response.envelope.get("result");
+    let error = Message::member(&came.response.raw, "error");
+    let result = Message::member(&came.response.raw, "result");
     let said: Vec<(Option<Raw>, Option<Raw>)> = heard
         .kept
         .iter()
-        .map(|said| (said.envelope.get("method"), said.envelope.get("params")))
+        .map(|said| {
+            (
+                Message::member(&said.raw, "method"),
+                Message::member(&said.raw, "params"),
+            )
+        })
         .collect();
     answer(&Tested {
         gateway: gateway.as_str(),

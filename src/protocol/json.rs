@@ -35,6 +35,9 @@ pub enum JsonError {
     /// An object that we read has more than [`JSON_MEMBERS_MAX`] members.
     #[error("an object has more than {JSON_MEMBERS_MAX} members")]
     Members,
+    /// Longer than 4 GiB.
+    #[error("longer than 4 GiB")]
+    TooLong,
     /// Another type than the one that belongs there.
     #[error("not a JSON object")]
     NotAnObject,
@@ -47,12 +50,11 @@ pub struct Raw(Bytes);
 impl Raw {
     /// Checks that a text is one JSON value and nothing else but white space around it.
     pub fn parse(text: &Bytes) -> Result<Self, JsonError> {
-        let mut reader = Reader::new(text)?;
-        let span = reader.value().map(|start| start..reader.offset());
-        let whole = span.and_then(|span| reader.end().map(|()| span));
-        whole
-            .map(|span| Self(text.slice(span)))
-            .ok_or_else(|| reader.why())
+        let span = Reader::new(text).whole(|reader| {
+            let start = reader.value()?;
+            Some(start..reader.offset())
+        })?;
+        Ok(Self(text.slice(span)))
     }
 
     /// Takes a part of a text that was read.
@@ -188,11 +190,40 @@ impl Iterator for Elements {
     }
 }
 
+/// Where something stands. A text is shorter than 4 GiB: so an object of a few members takes little memory, which the
+/// allocator has at hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+
+    pub(super) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(super) fn end(self) -> usize {
+        self.end as usize
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        self.start()..self.end()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     /// The key without its quotes, still escaped.
-    pub(super) key: Range<usize>,
-    pub(super) value: Range<usize>,
+    pub(super) key: Span,
+    pub(super) value: Span,
     /// Whether the key's name is not what is written.
     pub(super) escaped: bool,
 }
@@ -218,7 +249,7 @@ impl Object {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Raw> {
         self.member(key)
-            .map(|member| Raw(self.src.slice(member.value.clone())))
+            .map(|member| Raw(self.src.slice(member.value.range())))
     }
 
     /// Returns the value of a key when it is a string, unescaped.
@@ -243,15 +274,15 @@ impl Object {
     pub fn keys(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.members
             .iter()
-            .map(|member| unescaped(&self.src, &member.key))
+            .map(|member| unescaped(&self.src, &member.key.range()))
     }
 
     /// Returns keys and values in their order.
     pub fn entries(&self) -> impl Iterator<Item = (Cow<'_, str>, Raw)> {
         self.members.iter().map(|member| {
             (
-                unescaped(&self.src, &member.key),
-                Raw(self.src.slice(member.value.clone())),
+                unescaped(&self.src, &member.key.range()),
+                Raw(self.src.slice(member.value.range())),
             )
         })
     }
@@ -266,11 +297,12 @@ impl Object {
         // An escape has at most six bytes for one: other lengths need not be unescaped.
         let may_be_escaped = |written: usize| (key.len() + 1..=6 * key.len()).contains(&written);
         self.members.iter().find(|member| {
-            let length = member.key.len();
+            let span = member.key.range();
+            let length = span.len();
             if member.escaped {
-                return may_be_escaped(length) && unescaped(&self.src, &member.key) == key;
+                return may_be_escaped(length) && unescaped(&self.src, &span) == key;
             }
-            length == key.len() && self.src.get(member.key.clone()) == Some(key.as_bytes())
+            length == key.len() && self.src.get(span) == Some(key.as_bytes())
         })
     }
 }

@@ -119,8 +119,6 @@ pub struct Request {
     pub params: Option<Object>,
     /// The members of `params._meta`.
     pub meta: Option<Object>,
-    /// The members of the envelope.
-    pub envelope: Object,
 }
 
 /// A notification.
@@ -134,8 +132,6 @@ pub struct Notification {
     pub params: Option<Object>,
     /// The members of `params._meta`.
     pub meta: Option<Object>,
-    /// The members of the envelope.
-    pub envelope: Object,
 }
 
 /// An answer.
@@ -147,8 +143,6 @@ pub struct Response {
     pub id: Option<RpcId>,
     /// What came of it.
     pub outcome: Outcome,
-    /// The members of the envelope.
-    pub envelope: Object,
     /// How many bytes of it went on to the client while it came; what is here only tells how it ended then.
     pub passed: Option<u64>,
 }
@@ -165,7 +159,15 @@ pub enum Outcome {
 impl Message {
     /// Reads one message.
     pub fn parse(raw: Bytes) -> Result<Self, MessageError> {
-        scan::Parts::find(&raw)?.into_message(raw)
+        let mut parts = scan::Parts::default();
+        parts.find(&raw)?;
+        parts.into_message(raw)
+    }
+
+    /// Returns a member of a message's envelope, which is read once more for it.
+    #[must_use]
+    pub fn member(raw: &Bytes, key: &str) -> Option<Raw> {
+        Raw::parse(raw).ok()?.object().ok()?.get(key)
     }
 
     /// Splits a batch (2025-03-26 only) into the texts of its messages, of which it has none when it is no array.

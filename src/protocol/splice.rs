@@ -78,12 +78,12 @@ impl Splice {
                 .checked_sub(1)
                 .and_then(|previous| object.members.get(previous))
             {
-                Some(previous) if kept_before => previous.value.end,
-                _ => member.key.start.saturating_sub(1),
+                Some(previous) if kept_before => previous.value.end(),
+                _ => member.key.start().saturating_sub(1),
             };
             let end = match object.members.get(index + 1) {
-                Some(next) if !kept_before => next.key.start.saturating_sub(1),
-                _ => member.value.end,
+                Some(next) if !kept_before => next.key.start().saturating_sub(1),
+                _ => member.value.end(),
             };
             self.edits
                 .push((base.start + start..base.start + end, Bytes::new()));

@@ -243,7 +243,11 @@ fn with_meta(request: &Request) -> Request {
     let mut splice = Splice::new(&request.raw);
     match &request.params {
         Some(params) => splice.set(params, "_meta", &Raw::literal("{}")),
-        None => splice.insert(&request.envelope, &[("params", &Raw::literal(r#"{"_meta":{}}"#))]),
+        None => {
+            if let Some(envelope) = Raw::parse(&request.raw).ok().and_then(|raw| raw.object().ok()) {
+                splice.insert(&envelope, &[("params", &Raw::literal(r#"{"_meta":{}}"#))]);
+            }
+        }
     }
     match Message::parse(splice.done()) {
         Ok(Message::Request(request)) => request,

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::plain::plain_length;
-use super::{JsonError, Member, unescaped};
+use super::plain::{Seen, plain};
+use super::{JsonError, Member, Span, unescaped};
 use crate::limits::{JSON_DEPTH_MAX, JSON_MEMBERS_MAX};
 
 /// Members that nearly every object has room for without growing.
@@ -19,6 +19,7 @@ pub(in crate::protocol) struct Reader<'a> {
     bound: Option<JsonError>,
     /// Whether the last string has escapes.
     escaped: bool,
+    seen: Seen,
 }
 
 #[expect(
@@ -26,11 +27,29 @@ pub(in crate::protocol) struct Reader<'a> {
     reason = "most parts of a message are so short that a call would cost more than reading them"
 )]
 impl<'a> Reader<'a> {
-    pub(in crate::protocol) fn new(src: &'a [u8]) -> Result<Self, JsonError> {
-        if !src.is_ascii() {
-            std::str::from_utf8(src).map_err(|_| JsonError::NotUtf8)?;
+    pub(in crate::protocol) fn new(src: &'a [u8]) -> Self {
+        Self::trusted(src, 0)
+    }
+
+    /// Reads a text with all that is behind; anything but white space there is wrong.
+    pub(in crate::protocol) fn whole<T>(
+        mut self,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<T, JsonError> {
+        if self.src.len() > u32::MAX as usize {
+            return Err(JsonError::TooLong);
         }
-        Ok(Self::trusted(src, 0))
+        let found = read(&mut self).filter(|_| self.is_at_end());
+        // Outside of strings nothing but ASCII was taken.
+        if found.is_none() || !self.seen.is_ascii() {
+            self.check_utf8()?;
+        }
+        found.ok_or_else(|| self.why())
+    }
+
+    /// Checks that the text is UTF-8.
+    pub(in crate::protocol) fn check_utf8(&self) -> Result<(), JsonError> {
+        std::str::from_utf8(self.src).map_or(Err(JsonError::NotUtf8), |_| Ok(()))
     }
 
     /// For text that was checked before, from a place on.
@@ -40,6 +59,7 @@ impl<'a> Reader<'a> {
             at,
             bound: None,
             escaped: false,
+            seen: Seen::default(),
         }
     }
 
@@ -55,19 +75,13 @@ impl<'a> Reader<'a> {
         &mut self,
         mut read: impl FnMut(&mut Self, &[u8]) -> Option<usize>,
     ) -> Option<Vec<Member>> {
-        if self.peek() != b'{' {
-            return self.fails(JsonError::NotAnObject);
-        }
+        self.peek();
         let base = self.at;
-        self.at += 1;
+        let mut more = self.open_object()?;
         let mut members: Vec<Member> = Vec::with_capacity(MEMBERS_USUAL);
         // Unescaped names, once a key has been met whose name is not what is written.
         let mut names: Vec<Cow<[u8]>> = Vec::new();
-        self.blank();
-        if self.eat(b'}') {
-            return Some(members);
-        }
-        loop {
+        while more {
             let key = self.key()?;
             let escaped = self.escaped;
             if members.len() == JSON_MEMBERS_MAX {
@@ -86,24 +100,52 @@ impl<'a> Reader<'a> {
                 read(self, written)?
             };
             members.push(Member {
-                key: key.start - base..key.end - base,
-                value: start - base..self.at - base,
+                key: Span::new(key.start - base, key.end - base),
+                value: Span::new(start - base, self.at - base),
                 escaped,
             });
-            self.blank();
-            if !self.eat(b',') {
-                self.expect(b'}')?;
-                return Some(members);
-            }
-            self.blank();
+            more = self.another()?;
         }
+        Some(members)
+    }
+
+    /// Reads the opening brace of an object; false when it is empty.
+    #[inline]
+    pub(in crate::protocol) fn open_object(&mut self) -> Option<bool> {
+        if self.peek() != b'{' {
+            return self.fails(JsonError::NotAnObject);
+        }
+        self.at += 1;
+        self.blank();
+        Some(!self.eat(b'}'))
+    }
+
+    /// Reads what stands behind a member; false when it was the last.
+    #[inline]
+    pub(in crate::protocol) fn another(&mut self) -> Option<bool> {
+        self.blank();
+        if self.eat(b',') {
+            self.blank();
+            return Some(true);
+        }
+        self.expect(b'}').map(|()| false)
+    }
+
+    /// Reads a key and its colon; returns what it says.
+    #[inline]
+    pub(in crate::protocol) fn name(&mut self) -> Option<Cow<'a, [u8]>> {
+        let key = self.key()?;
+        if self.escaped {
+            return Some(unescaped_bytes(self.src, &key));
+        }
+        self.src.get(key).map(Cow::Borrowed)
     }
 
     /// Tells whether a key is written among members.
     #[inline(always)]
     fn has(&self, base: usize, members: &[Member], written: &[u8]) -> bool {
         members.iter().any(|member| {
-            let key = base + member.key.start..base + member.key.end;
+            let key = base + member.key.start()..base + member.key.end();
             key.len() == written.len() && self.src.get(key) == Some(written)
         })
     }
@@ -119,7 +161,11 @@ impl<'a> Reader<'a> {
     ) -> Option<Cow<'a, [u8]>> {
         if names.is_empty() {
             let here = self.src.get(base..).unwrap_or_default();
-            names.extend(members.iter().map(|member| unescaped_bytes(here, &member.key)));
+            names.extend(
+                members
+                    .iter()
+                    .map(|member| unescaped_bytes(here, &member.key.range())),
+            );
         }
         let name = unescaped_bytes(self.src, key);
         if names.contains(&name) {
@@ -159,10 +205,9 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// Reads to the end of the text.
-    pub(in crate::protocol) fn end(&mut self) -> Option<()> {
+    fn is_at_end(&mut self) -> bool {
         self.blank();
-        (self.at == self.src.len()).then_some(())
+        self.at == self.src.len()
     }
 
     /// Returns why nothing was read.
@@ -172,7 +217,7 @@ impl<'a> Reader<'a> {
     }
 
     #[cold]
-    fn fails<T>(&mut self, error: JsonError) -> Option<T> {
+    pub(in crate::protocol) fn fails<T>(&mut self, error: JsonError) -> Option<T> {
         self.bound = Some(error);
         None
     }
@@ -274,7 +319,7 @@ impl<'a> Reader<'a> {
         self.escaped = false;
         loop {
             let rest = self.src.get(self.at..).unwrap_or_default();
-            let Some(plain) = plain_length(rest) else {
+            let Some(plain) = plain(rest, &mut self.seen) else {
                 self.at = self.src.len();
                 return None;
             };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::super::json::{Member, Object, Raw};
+use super::super::json::{Member, Object, Raw, Span};
 use super::Notification;
 
 impl Notification {
@@ -12,13 +12,12 @@ impl Notification {
     #[must_use]
     pub fn with_param(self, key: &str, value: &Raw) -> Option<Self> {
         let params = self.params.as_ref()?;
-        let member = params.member(key)?.value.clone();
+        let member = params.member(key)?.value.range();
         let base = start_of(&self.raw, &params.src)?;
         let edit = Edit::new(&self.raw, base + member.start..base + member.end, value)?;
         let moved = |object: Object| edit.moved(&self.raw, object);
         let (params, meta) = (self.params.map(moved), self.meta.map(moved));
         Some(Self {
-            envelope: moved(self.envelope)?,
             params: Some(params??),
             meta: match meta {
                 Some(meta) => Some(meta?),
@@ -58,8 +57,8 @@ impl Edit {
         let end = self.place(start + object.src.len());
         let place = |at: usize| self.place(start + at) - new_start;
         for Member { key, value, .. } in &mut object.members {
-            *key = place(key.start)..place(key.end);
-            *value = place(value.start)..place(value.end);
+            *key = Span::new(place(key.start()), place(key.end()));
+            *value = Span::new(place(value.start()), place(value.end()));
         }
         object.src = self
             .text

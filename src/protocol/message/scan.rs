@@ -6,9 +6,10 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::super::error::RpcError;
-use super::super::json::{Member, Object, Raw, Reader};
+use super::super::json::{JsonError, Member, Object, Raw, Reader};
 use super::super::method::Method;
 use super::{Message, MessageError, Notification, Outcome, Request, Response, RpcId};
+use crate::limits::JSON_MEMBERS_MAX;
 
 /// Where a value stands; empty when there is none.
 type Span = Range<usize>;
@@ -17,8 +18,8 @@ type Span = Range<usize>;
 type Found = Option<(Span, Vec<Member>)>;
 
 /// The parts of a message.
+#[derive(Default)]
 pub(super) struct Parts {
-    envelope: (Span, Vec<Member>),
     named: Named,
     params: Found,
     meta: Found,
@@ -36,47 +37,54 @@ struct Named {
     error: Span,
 }
 
-impl Named {
-    fn place(&mut self, key: &[u8]) -> Option<&mut Span> {
-        Some(match key {
-            b"jsonrpc" => &mut self.version,
-            b"id" => &mut self.id,
-            b"method" => &mut self.method,
-            b"params" => &mut self.params,
-            b"result" => &mut self.result,
-            b"error" => &mut self.error,
-            _ => return None,
-        })
-    }
-}
-
 impl Parts {
     /// Reads a message from its first byte to its last.
-    pub(super) fn find(raw: &Bytes) -> Result<Self, MessageError> {
-        let mut reader = Reader::new(raw)?;
+    pub(super) fn find(&mut self, raw: &Bytes) -> Result<(), MessageError> {
+        let mut reader = Reader::new(raw);
         match reader.peek() {
-            b'[' => return Err(MessageError::Batch),
-            b'{' => {}
+            b'[' => Err(reader
+                .check_utf8()
+                .map_or_else(MessageError::Json, |()| MessageError::Batch)),
+            b'{' => Ok(reader.whole(|reader| self.read(reader))?),
             // Anything else is either no JSON or no message; reading it tells which.
             _ => {
                 Raw::parse(raw)?;
-                return Err(MessageError::Invalid {
+                Err(MessageError::Invalid {
                     reason: "not an object",
                     id: None,
-                });
+                })
             }
         }
-        Self::read(&mut reader).ok_or_else(|| reader.why().into())
     }
 
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let mut named = Named::default();
-        let (mut params, mut meta, mut result) = (None, None, None);
-        let start = reader.offset();
-        let envelope = reader.members_with(|reader, key| {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        let (mut count, mut others) = (0, Vec::new());
+        let mut more = reader.open_object()?;
+        while more {
+            let name = reader.name()?;
+            count += 1;
+            if count > JSON_MEMBERS_MAX {
+                return reader.fails(JsonError::Members);
+            }
+            let known = match &*name {
+                b"jsonrpc" => Some(&mut self.named.version),
+                b"id" => Some(&mut self.named.id),
+                b"method" => Some(&mut self.named.method),
+                b"params" => Some(&mut self.named.params),
+                b"result" => Some(&mut self.named.result),
+                b"error" => Some(&mut self.named.error),
+                _ => None,
+            };
             let object = reader.peek() == b'{';
             let start = reader.offset();
-            match key {
+            let twice = match &known {
+                Some(place) => place.end > 0,
+                None => others.contains(&name),
+            };
+            if twice {
+                return reader.fails(JsonError::DuplicateKey);
+            }
+            match &*name {
                 b"params" if object => {
                     let members = reader.members_with(|reader, key| {
                         if key != b"_meta" || reader.peek() != b'{' {
@@ -84,38 +92,31 @@ impl Parts {
                         }
                         let start = reader.offset();
                         let members = reader.members()?;
-                        meta = Some((start..reader.offset(), members));
+                        self.meta = Some((start..reader.offset(), members));
                         Some(start)
                     })?;
-                    params = Some((start..reader.offset(), members));
+                    self.params = Some((start..reader.offset(), members));
                 }
                 b"result" if object => {
                     let members = reader.members()?;
-                    result = Some((start..reader.offset(), members));
+                    self.result = Some((start..reader.offset(), members));
                 }
                 _ => {
                     reader.value()?;
                 }
             }
-            if let Some(place) = named.place(key) {
-                *place = start..reader.offset();
+            match known {
+                Some(place) => *place = start..reader.offset(),
+                None => others.push(name),
             }
-            Some(start)
-        })?;
-        let envelope = (start..reader.offset(), envelope);
-        reader.end()?;
-        Some(Self {
-            envelope,
-            named,
-            params,
-            meta,
-            result,
-        })
+            more = reader.another()?;
+        }
+        Some(())
     }
 
     /// Checks what a message must be, and makes it one.
     pub(super) fn into_message(self, raw: Bytes) -> Result<Message, MessageError> {
-        let Self { named, .. } = self;
+        let named = &self.named;
         let text = |span: &Span| raw.get(span.clone()).unwrap_or_default();
         let given_id = !named.id.is_empty();
         let id = value_at(&raw, &named.id).and_then(RpcId::new);
@@ -145,7 +146,6 @@ impl Parts {
             return Ok(Message::Response(Response {
                 id,
                 outcome,
-                envelope: object_at(&raw, self.envelope),
                 passed: None,
                 raw,
             }));
@@ -155,14 +155,12 @@ impl Parts {
         };
         let params = self.params.map(|params| object_at(&raw, params));
         let meta = self.meta.map(|meta| object_at(&raw, meta));
-        let envelope = object_at(&raw, self.envelope);
         match id {
             None if !given_id => Ok(Message::Notification(Notification {
                 raw,
                 method,
                 params,
                 meta,
-                envelope,
             })),
             None => invalid(not_an_id, None),
             Some(id) => Ok(Message::Request(Request {
@@ -172,7 +170,6 @@ impl Parts {
                 method_name,
                 params,
                 meta,
-                envelope,
             })),
         }
     }

@@ -12,8 +12,16 @@ use crate::limits::SSE_LINE_BYTES_MAX;
 
 /// Finds such an event at the front of what came, and how long it is.
 pub(super) fn front(input: &Bytes) -> Option<(Event, usize)> {
+    const TYPE: &[u8] = b"event: message\n";
     let (mut at, mut data, mut id) = (0, None, None);
+    if input.starts_with(TYPE) {
+        at = TYPE.len();
+    }
     loop {
+        if data.is_some() && input.get(at) == Some(&b'\n') {
+            at += 1;
+            break;
+        }
         let line = next_line(input, &mut at)?;
         let text = input.get(line.clone())?;
         if text.is_empty() {

@@ -69,9 +69,9 @@ impl Outcome {
                 (if asks { Status::Asked } else { Status::Success }, None)
             }
         };
-        let result = keep_result.then(|| {
-            let members = &response.envelope;
-            members.get("result").or_else(|| members.get("error"))
+        let result = keep_result.then(|| match &response.outcome {
+            message::Outcome::Result(result) => Some(result.raw()),
+            message::Outcome::Error(_) => message::Message::member(&response.raw, "error"),
         });
         Self {
             status,

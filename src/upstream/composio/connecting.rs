@@ -25,7 +25,6 @@ use crate::protocol::message::{self, Message, RpcId};
 use crate::protocol::method::Method;
 
 /// What to do after an answer.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it comes back")]
 pub(super) enum Next {
     /// It is the answer.
     Answer(Answer),
