@@ -70,7 +70,7 @@ pub struct Parts {
 type Route = (&'static str, fn() -> MethodRouter<Arc<Parts>>);
 
 /// Every route.
-const ROUTES: [Route; 16] = [
+const ROUTES: [Route; 17] = [
     ("/openapi.json", || get(openapi)),
     ("/tools", || get(tools::list)),
     ("/tools/{name}/explain", || get(explanations::explain)),
@@ -80,6 +80,7 @@ const ROUTES: [Route; 16] = [
     ("/executions/{id}", || get(executions::show)),
     ("/stats", || get(stats::show)),
     ("/integrations", || get(integrations::list)),
+    ("/integrations/verify", || post(integrations::verify)),
     ("/integrations/{toolkit}", || {
         delete(integrations::disconnect).patch(integrations::change)
     }),

@@ -343,6 +343,8 @@ pub const CONNECT_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 pub const COMPOSIO_ID_BYTES_MAX: usize = 128;
 /// The slug of a toolkit.
 pub const TOOLKIT_BYTES_MAX: usize = 64;
+/// A `session_uri` of Composio, of which the form is not documented.
+pub const COMPOSIO_SESSION_URI_BYTES_MAX: usize = 512;
 /// A user's own name for an account.
 pub const ACCOUNT_ALIAS_BYTES_MAX: usize = 100;
 /// What Composio says of why a connection stands as it does.

@@ -26,7 +26,8 @@ use crate::integrations::composio::{TOOLKITS_PER_PAGE_MAX, WhichToolkits};
 use crate::integrations::connections::{self, Begun, CameBack, Connect, ToolkitStanding};
 use crate::integrations::{Project, connections::State as FlowState};
 use crate::limits::{
-    ACCOUNT_ALIAS_BYTES_MAX, COMPOSIO_ID_BYTES_MAX, GATEWAY_NAME_BYTES_MAX, USER_ID_BYTES_MAX,
+    ACCOUNT_ALIAS_BYTES_MAX, COMPOSIO_ID_BYTES_MAX, COMPOSIO_SESSION_URI_BYTES_MAX, GATEWAY_NAME_BYTES_MAX,
+    USER_ID_BYTES_MAX,
 };
 use crate::store::connections::{Connection, Standing};
 use crate::web::Problem;
@@ -240,6 +241,27 @@ pub(super) async fn complete(
     answer(&Settled::of(
         came.map_err(|error| fault::problem(&error, &toolkit))?,
     ))
+}
+
+/// Takes a browser that arrived at the operator's own page for Composio's callback verification, which knows its user.
+pub(super) async fn verify(
+    State(parts): State<Arc<Parts>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let fields = Fields::read(&parts, &headers, body, &["userId", "gateway", "sessionUri"]).await?;
+    let uri = fields.text("sessionUri", COMPOSIO_SESSION_URI_BYTES_MAX)?;
+    let uri = uri.filter(|uri| !uri.is_empty());
+    let uri = uri.ok_or_else(|| bad("`sessionUri` must be the `session_uri` that the browser came with"))?;
+    let principal = caller.speaking_for(fields.text("userId", USER_ID_BYTES_MAX)?)?;
+    let gateway = fields.text("gateway", GATEWAY_NAME_BYTES_MAX)?;
+    let all = projects(&parts, &principal, gateway)?;
+    let [project] = all.as_slice() else {
+        return Err(bad("`gateway` must say which gateway of kind composio is meant"));
+    };
+    let came = parts.connections.verified(project, principal.user(), uri).await;
+    answer(&Settled::of(came.map_err(|error| fault::problem(&error, ""))?))
 }
 
 /// Switches an account on or off, or chooses one of several.

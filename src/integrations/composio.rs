@@ -10,6 +10,7 @@ mod request;
 mod session_options;
 mod sessions;
 mod toolkits;
+mod verifier;
 mod webhooks;
 
 use http::HeaderValue;

@@ -73,6 +73,9 @@ pub enum ConnectError {
     /// A state that is not known, not this user's, or too old.
     #[error("the state is not one of an open flow")]
     NoFlow,
+    /// A `session_uri` of Composio that is not known, too old, used, or of another user's link.
+    #[error("Composio takes the `session_uri` for none of this user")]
+    NotVerified,
     /// There is no such connection.
     #[error("there is no such connection")]
     NotConnected,

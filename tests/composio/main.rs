@@ -38,4 +38,5 @@ mod secrets;
 mod sessions;
 mod tools;
 mod trouble;
+mod verifier;
 mod webhooks;

@@ -63,6 +63,10 @@ pub(super) fn problem(error: &ConnectError, toolkit: &str) -> Problem {
             StatusCode::NOT_FOUND,
             format!("`state` is not one of a flow of this user and toolkit, or older than {minutes} minutes; connect again"),
         ),
+        ConnectError::NotVerified => Problem::new(
+            StatusCode::NOT_FOUND,
+            "`sessionUri` is not one that Composio waits for, or the link was made for another user; connect again",
+        ),
         ConnectError::NotConnected => Problem::new(
             StatusCode::NOT_FOUND,
             format!("{toolkit} has no such connection; GET /api/integrations shows what there is"),

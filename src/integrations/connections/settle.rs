@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::flow::State;
-use super::{ConnectError, Connections, active, keeping};
+use super::{ConnectError, Connections, active, keeping, may_use, place};
 use crate::clock;
 use crate::ids::UserId;
 use crate::integrations::Project;
@@ -80,6 +82,33 @@ impl Connections {
                 place: place.clone(),
                 account: found.account.clone(),
             }
+        };
+        self.settle_soon(project, &flow, CONNECT_SETTLE_WAIT).await
+    }
+
+    /// Takes a browser that arrived at the project's own verifier, which knows whose it is (facts: callback identity
+    /// verification): Composio is told, and asked for the account.
+    ///
+    /// # Errors
+    /// [`ConnectError::NotVerified`] for a `session_uri` that is not good, or of another user's link; otherwise by cause.
+    pub async fn verified(
+        &self,
+        project: &Project,
+        user: &UserId,
+        session_uri: &str,
+    ) -> Result<CameBack, ConnectError> {
+        let verified = project.api().complete_auth(session_uri, user).await;
+        let (account, toolkit) = verified.map_err(|error| match error {
+            ApiError::NotFound(_) => ConnectError::NotVerified,
+            ApiError::Status { status, .. } if status == StatusCode::BAD_REQUEST => ConnectError::NotVerified,
+            error => error.into(),
+        })?;
+        if !may_use(project, &toolkit) {
+            return Err(ConnectError::NoToolkit(toolkit));
+        }
+        let flow = Flow {
+            place: place(project, user, &toolkit),
+            account: account.as_str().to_owned(),
         };
         self.settle_soon(project, &flow, CONNECT_SETTLE_WAIT).await
     }
