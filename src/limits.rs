@@ -375,7 +375,7 @@ pub const EXECUTIONS_QUEUED_TEXT_BYTES_MAX: usize = 64 * MIB;
 /// The writer writes at the latest after this: what is read of the records waits no longer for them.
 pub const EXECUTION_FLUSH_WAIT: Duration = Duration::from_millis(250);
 /// So many records wake the writer before that.
-pub const EXECUTION_BATCH_ROWS: usize = 1_024;
+pub const EXECUTION_BATCH_ROWS: usize = 256;
 /// A call that runs for longer than this is shown as pending.
 pub const EXECUTION_PENDING_AFTER: Duration = Duration::from_secs(1);
 /// A call whose record is required waits this long for it.
