@@ -152,7 +152,11 @@ impl Operation {
 
     fn cancelled(&mut self) {
         self.count(Some(ErrorType::Cause("cancelled")));
-        tracing::debug!(mcp.method.name = self.method, "request cancelled");
+        tracing::debug!(
+            request.id = self.request_id.as_str(),
+            mcp.method.name = self.method,
+            "request cancelled"
+        );
     }
 
     fn end(&mut self, failed: Option<&Failure>) {
@@ -163,6 +167,7 @@ impl Operation {
         // Two lines of the same form, since a line's level is fixed where it stands.
         match failed {
             None => tracing::debug!(
+                request.id = request_id,
                 mcp.method.name = method,
                 gateway.id = gateway,
                 gen_ai.tool.name = tool,

@@ -1,7 +1,7 @@
 //! Log lines as JSON: one object a line, with the event's own fields at its top and what is known of the request in
 //! `span`. Formatted when a line is written, and not before.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -17,6 +17,8 @@ use super::request::{About, with_current};
 const LINE_BYTES_USUAL: usize = 512;
 /// Fields that the `log` crate's bridge puts beside those of a record.
 const OF_THE_BRIDGE: &str = "log.";
+/// What a line says itself. A field of such a name stands behind `field.`.
+const OF_THE_LINE: [&str; 4] = ["timestamp", "level", "target", "span"];
 /// Where a record of the `log` crate says what an event has as its target.
 const TARGET_OF_THE_BRIDGE: &str = "log.target";
 
@@ -98,8 +100,13 @@ impl Members<'_> {
         if field.name().starts_with(OF_THE_BRIDGE) {
             return None;
         }
+        let name = field.name().trim_start_matches("r#");
         self.line.push(',');
-        string(self.line, field.name().trim_start_matches("r#"));
+        if OF_THE_LINE.contains(&name) {
+            string(self.line, &format!("field.{name}"));
+        } else {
+            string(self.line, name);
+        }
         self.line.push(':');
         Some(self.line)
     }
@@ -138,8 +145,11 @@ impl Visit for Members<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // What cannot be formatted is shown as far as it went.
+        let mut text = String::new();
+        let _ = write!(text, "{value:?}");
         if let Some(line) = self.key(field) {
-            string(line, &format!("{value:?}"));
+            string(line, &text);
         }
     }
 }

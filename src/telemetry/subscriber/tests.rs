@@ -48,6 +48,7 @@ fn a_json_line_carries_message_fields_and_the_requests_span() {
                 share,
                 ?reason,
                 text = reason,
+                level = "of the event",
                 "call answered"
             );
         });
@@ -61,6 +62,7 @@ fn a_json_line_carries_message_fields_and_the_requests_span() {
     );
     assert_eq!(json["text"], "a \"b\" \n é");
     assert_eq!(json["reason"], format!("{:?}", "a \"b\" \n é"));
+    assert_eq!(json["field.level"], "of the event");
     assert_eq!(json["target"], "toolgate::telemetry::subscriber::tests");
     assert_eq!(json["span"]["name"], "http");
     assert_eq!(json["span"]["http.request.method"], "POST");

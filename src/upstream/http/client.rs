@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
@@ -145,7 +146,7 @@ impl Shared {
         loop {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let at = idle.open.iter().rposition(|open| open.leads_to(origin))?;
-            let mut open = idle.open.swap_remove(at);
+            let mut open = idle.open.remove(at);
             drop(idle);
             let fresh = clock::now().duration_since(open.idle_since) < UPSTREAM_POOL_IDLE_MAX;
             if fresh && open.is_quiet() {
@@ -156,7 +157,8 @@ impl Shared {
 
     /// Keeps a connection whose answer was read, if it can take another request.
     fn keep(self: &Arc<Self>, mut open: Box<Open>) {
-        if !open.is_done() {
+        // After the runtime's end nobody would look after it.
+        if !open.is_done() || Handle::try_current().is_err() {
             return;
         }
         open.rest();

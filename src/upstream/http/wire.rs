@@ -61,7 +61,6 @@ pub enum SettingsError {
 }
 
 /// Sends requests to one upstream.
-#[derive(Debug)]
 pub(in crate::upstream) struct Wire {
     client: Client,
     url: Url,
@@ -72,6 +71,15 @@ pub(in crate::upstream) struct Wire {
     result_bytes_max: usize,
     /// The URL is shown to nobody.
     private: bool,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Its URL and headers may be secrets.
+        f.debug_struct("Wire")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What came back.

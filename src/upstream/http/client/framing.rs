@@ -32,6 +32,8 @@ pub(super) enum Chunks {
     Trailer(usize),
     /// Behind the body.
     Over,
+    /// Where no chunk was. It stays so.
+    Wrong,
 }
 
 /// What could be taken of what was read.
@@ -68,7 +70,8 @@ impl Framing {
         }
     }
 
-    /// Tells whether the body is over as far as it was read. Takes nothing of it.
+    /// Tells whether the body is over as far as it was read. Takes nothing of it; what is wrong is told by the next
+    /// [`Self::take`].
     pub(super) fn is_over(&mut self, read: &mut BytesMut) -> bool {
         match self {
             Self::Length(left) => *left == 0,
@@ -101,12 +104,22 @@ impl Chunks {
         Ok(Taken::Piece(piece))
     }
 
-    /// Goes on to the next chunk's bytes, or to the end, as far as it was read; true at the end.
+    /// Goes on to the next chunk's bytes, or to the end, as far as it was read; true at the end. Once it was wrong it
+    /// is wrong for good: what follows may be anything.
     fn advance(&mut self, read: &mut BytesMut) -> io::Result<bool> {
+        let over = self.go_on(read);
+        if over.is_err() {
+            *self = Self::Wrong;
+        }
+        over
+    }
+
+    fn go_on(&mut self, read: &mut BytesMut) -> io::Result<bool> {
         loop {
             *self = match self {
                 Self::Data(_) => return Ok(false),
                 Self::Over => return Ok(true),
+                Self::Wrong => return Err(wrong("the chunks of its answer cannot be read")),
                 Self::Size => match line(read, UPSTREAM_CHUNK_LINE_BYTES_MAX, size)?.transpose()? {
                     Some(0) => Self::Trailer(0),
                     Some(size) => Self::Data(size),
@@ -224,6 +237,9 @@ mod tests {
             assert!(taken(Framing::chunked(), bad, 1).is_err(), "{bad:?}");
             assert!(taken(Framing::chunked(), bad, 99).is_err(), "{bad:?}");
         }
+        let (mut framing, mut read) = (Framing::chunked(), BytesMut::from("x\r\n3\r\nabc\r\n0\r\n\r\n"));
+        assert!(!framing.is_over(&mut read));
+        assert!(framing.take(&mut read).is_err() && framing.take(&mut read).is_err());
         let extension = format!("1;{}", "x".repeat(UPSTREAM_CHUNK_LINE_BYTES_MAX));
         assert!(taken(Framing::chunked(), &extension, 99).is_err());
         let trailer = format!("0\r\n{}", "a: b\r\n".repeat(UPSTREAM_HEAD_BYTES_MAX / 3));

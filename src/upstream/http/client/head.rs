@@ -90,10 +90,9 @@ pub(super) fn take(read: &mut BytesMut, looked: &mut usize) -> io::Result<Option
     let status = ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, read, &mut places);
     let length = match status {
         Ok(Status::Complete(length)) => length,
-        // An empty line before the head may have looked like its end.
-        Ok(Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(wrong("its answer has too many headers")),
-        Err(_) => return Err(wrong("its answer is not HTTP/1.1")),
+        // Partial, with its end found: what was taken for its end is not one.
+        Ok(Status::Partial) | Err(_) => return Err(wrong("its answer is not HTTP/1.1")),
     };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or_else(|| wrong("its answer has no status that HTTP knows"))?;
@@ -120,8 +119,15 @@ pub(super) fn take(read: &mut BytesMut, looked: &mut usize) -> io::Result<Option
     };
     // Who sends both a length and chunks may mean something else by it than we do (RFC 9112 §6.3).
     let clear = !(matches!(framing, Framing::Chunked(_)) && head.get(&header::CONTENT_LENGTH).is_some());
-    let keeps = keeps && clear && !matches!(framing, Framing::UntilClosed);
+    let keeps = keeps && clear && !says_body_of_nothing(&head) && !matches!(framing, Framing::UntilClosed);
     Ok(Some(Read { head, framing, keeps }))
+}
+
+/// Tells whether an answer without a body announces one all the same: it may still come, before the next answer.
+fn says_body_of_nothing(head: &Head) -> bool {
+    let says = |value: &[u8]| value.iter().any(|digit| *digit != b'0');
+    head.status == StatusCode::NO_CONTENT
+        && (head.get(&header::TRANSFER_ENCODING).is_some() || head.all(&header::CONTENT_LENGTH).any(says))
 }
 
 /// Finds the empty line behind a head.
@@ -261,8 +267,16 @@ mod tests {
         }
         let kept = read("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\n");
         assert!(kept.unwrap().unwrap().keeps);
-        let bodiless = read("HTTP/1.1 204 No Content\r\ncontent-length: 9\r\n\r\n");
-        assert!(matches!(bodiless.unwrap().unwrap().framing, Framing::Length(0)));
+        for (says, keeps) in [
+            ("", true),
+            ("content-length: 0\r\n", true),
+            ("content-length: 9\r\n", false),
+        ] {
+            let bodiless = read(&format!("HTTP/1.1 204 No Content\r\n{says}\r\n"));
+            let bodiless = bodiless.unwrap().unwrap();
+            assert!(matches!(bodiless.framing, Framing::Length(0)), "{says}");
+            assert_eq!(bodiless.keeps, keeps, "{says}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -33,6 +33,8 @@ pub(super) struct Open {
     sending: Request,
     /// Whether what was written has left.
     flushed: bool,
+    /// Why it did not.
+    failed: Option<io::Error>,
     /// What was read and belongs to nobody yet.
     read: BytesMut,
     /// How much is read at once.
@@ -48,7 +50,7 @@ pub(super) struct Open {
 }
 
 /// A request as it is written: its head, and perhaps its body, then the rest of its body.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(in crate::upstream::http) struct Request {
     pub(in crate::upstream::http) front: Bytes,
     pub(in crate::upstream::http) rest: Bytes,
@@ -80,6 +82,7 @@ impl Open {
             socket,
             sending: Request::default(),
             flushed: true,
+            failed: None,
             read: BytesMut::new(),
             at_once: UPSTREAM_READ_BYTES,
             looked: 0,
@@ -102,12 +105,14 @@ impl Open {
     /// Tells whether the upstream has neither closed the connection nor said anything since. Costs no system call
     /// unless it has.
     pub(super) fn is_quiet(&mut self) -> bool {
-        let mut one = [0];
+        let (mut one, socket) = ([0], &mut self.socket);
         let mut buffer = ReadBuf::new(&mut one);
+        // Not of the task's budget: a task that has used it up would find every connection quiet.
+        let mut reading = pin!(tokio::task::unconstrained(poll_fn(|cx| {
+            Pin::new(&mut *socket).poll_read(cx, &mut buffer)
+        })));
         let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.socket)
-            .poll_read(&mut cx, &mut buffer)
-            .is_pending()
+        reading.as_mut().poll(&mut cx).is_pending()
     }
 
     /// Gives up memory that waiting does not need.
@@ -121,15 +126,22 @@ impl Open {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn exchange(&mut self, request: Request) -> Result<Head, Unanswered> {
         let whole = request.front.len() + request.rest.len();
+        // TLS may send a record before it says that the next one failed.
+        let tells = request.rest.is_empty() || matches!(self.socket, Socket::Plain(_));
         self.sending = request;
         self.flushed = false;
         self.keeps = false;
         let mut interim = 0;
         let answered = poll_fn(|cx| self.poll_head(cx, &mut interim)).await;
-        answered.map_err(|error| Unanswered {
-            unsent: self.sending.front.len() + self.sending.rest.len() == whole,
-            error,
-        })
+        let unsent = tells && self.sending.front.len() + self.sending.rest.len() == whole;
+        let answered = answered.and_then(|head| {
+            if unsent {
+                // What was still to come of an answer before, say.
+                return Err(wrong("it answered before it was asked"));
+            }
+            Ok(head)
+        });
+        answered.map_err(|error| Unanswered { unsent, error })
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, interim: &mut usize) -> Poll<io::Result<Head>> {
@@ -186,12 +198,14 @@ impl Open {
         self.framing.is_over(&mut self.read)
     }
 
-    /// Writes what is to be written and reads what has come; zero at the end of the connection.
+    /// Writes what is to be written and reads what has come; zero at the end of the connection. An upstream that refuses
+    /// a request answers and closes before all of it was written: what it said comes before that the writing failed.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let failed = match self.poll_send(cx) {
-            Poll::Ready(Err(error)) => Some(error),
-            Poll::Ready(Ok(())) | Poll::Pending => None,
-        };
+        if self.failed.is_none()
+            && let Poll::Ready(Err(error)) = self.poll_send(cx)
+        {
+            self.failed = Some(error);
+        }
         if self.read.capacity() - self.read.len() < self.at_once / 2 {
             self.read.reserve(self.at_once);
         }
@@ -200,15 +214,33 @@ impl Open {
             Poll::Ready(Ok(read)) if read > 0 => {
                 if read == room {
                     self.at_once = (self.at_once * 2).min(UPSTREAM_READ_BYTES_MAX);
+                } else if read < self.at_once / 4 {
+                    self.at_once = (self.at_once / 2).max(UPSTREAM_READ_BYTES);
                 }
                 Poll::Ready(Ok(read))
             }
-            // An upstream that refuses a request answers and closes, before all of it was written.
-            nothing => match failed {
+            Poll::Pending if !self.failed_for_good() => {
+                if self.read.is_empty() && self.at_once == UPSTREAM_READ_BYTES {
+                    self.rest();
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(_)) if self.framing.ends_with_connection() => Poll::Ready(Ok(0)),
+            over => match self.failed.take() {
                 Some(error) => Poll::Ready(Err(error)),
-                None => nothing,
+                None => over,
             },
         }
+    }
+
+    /// Tells whether writing failed in a way that reading will not show: a socket that broke becomes readable.
+    fn failed_for_good(&self) -> bool {
+        self.failed.as_ref().is_some_and(|error| {
+            !matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+            )
+        })
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -231,6 +263,8 @@ impl Open {
             self.sending.written(written);
         }
         ready!(socket.poll_flush(cx))?;
+        // Neither a large body nor the secrets of a head are held while the answer comes.
+        self.sending = Request::default();
         self.flushed = true;
         Poll::Ready(Ok(()))
     }

@@ -22,13 +22,22 @@ pub(super) enum Peer {
 }
 
 /// One URL at an origin.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(in crate::upstream::http) struct Target {
     pub(in crate::upstream::http) origin: Arc<Origin>,
     /// The `Host` header.
     pub(in crate::upstream::http) host: HeaderValue,
     /// Path and query.
     pub(in crate::upstream::http) path: Uri,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Its path may be a secret.
+        f.debug_struct("Target")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Target {

@@ -165,6 +165,87 @@ async fn giving_up_before_the_answer_or_within_it_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn chunks_that_are_none_break_the_answer_and_its_connection() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for body in [
+        "3\r\nabc\r\nGARBAGE\r\n3\r\ndef\r\n0\r\n\r\n",
+        "GARBAGE\r\n3\r\ndef\r\n0\r\n\r\n",
+        "3\r\nabcd\r\n3\r\ndef\r\n0\r\n\r\n",
+    ] {
+        let pair = Pair::new().await;
+        let answer = format!("{HEAD}{body}");
+        let upstream = async { answered(&mut pair.accept().await, answer.as_bytes()).await };
+        let call = async {
+            let mut answer = pair.send().await.unwrap();
+            loop {
+                match answer.chunk().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                }
+            }
+        };
+        let (_, whole) = tokio::join!(upstream, call);
+        assert!(!whole, "{body:?}");
+        assert_eq!(pair.kept(), 0, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_idle_connection_says_is_nobodys_answer() {
+    let pair = Pair::new().await;
+    let upstream = async {
+        let mut first = pair.accept().await;
+        answered(&mut first, ANSWER).await;
+        first
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+            .await
+            .unwrap();
+        answered(&mut pair.accept().await, ANSWER).await
+    };
+    let calls = async {
+        assert_eq!(pair.sent().await.unwrap(), "ok");
+        // The other end has said it by the time that its side of the join has gone on.
+        tokio::task::yield_now().await;
+        pair.sent().await.unwrap()
+    };
+    assert_eq!(tokio::join!(upstream, calls), (true, "ok".to_owned()));
+}
+
+#[tokio::test]
+async fn an_upstream_that_refuses_a_large_request_before_it_has_read_it_is_heard() {
+    const REFUSAL: &[u8] = b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\ntoo large";
+    let pair = Pair::new().await;
+    let upstream = async {
+        let mut stream = pair.accept().await;
+        let mut some = [0; 1_024];
+        stream.read_exact(&mut some).await.unwrap();
+        stream.write_all(REFUSAL).await.unwrap();
+        stream.shutdown().await.unwrap();
+        // What still comes is read: else the kernel would take the refusal back with a reset.
+        let mut nowhere = tokio::io::sink();
+        let rest = tokio::io::copy(&mut stream, &mut nowhere);
+        let _ = tokio::time::timeout(Duration::from_secs(5), rest).await;
+    };
+    let call = async {
+        let request = Request {
+            front: "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8388608\r\n\r\n".into(),
+            rest: vec![b'x'; 8_388_608].into(),
+        };
+        let (head, mut body) = pair.client.send(&pair.target.origin, request).await.unwrap();
+        assert_eq!(head.status, 413);
+        let mut text = Vec::new();
+        while let Some(chunk) = body.chunk().await.unwrap() {
+            text.extend_from_slice(&chunk);
+        }
+        drop(body);
+        assert_eq!(text, b"too large");
+        assert_eq!(pair.kept(), 0);
+    };
+    tokio::join!(upstream, call);
+}
+
+#[tokio::test]
 async fn idle_connections_are_closed_in_time() {
     let pair = Pair::new().await;
     let upstream = async {
