@@ -141,7 +141,7 @@ impl Open {
             }
             Ok(head)
         });
-        answered.map_err(|error| Unanswered { unsent, error })
+        answered.map_err(|error| Unanswered { error, unsent })
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, interim: &mut usize) -> Poll<io::Result<Head>> {
