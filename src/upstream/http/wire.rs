@@ -1,6 +1,8 @@
 //! One HTTP request to one upstream and the head of what comes back. Knows bounds, content types and statuses;
 //! knows nothing of eras or sessions. Never follows a redirect, never unpacks a body, never goes through a proxy.
 
+mod template;
+
 use std::task::Poll;
 use std::time::Duration;
 
@@ -8,43 +10,18 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use url::Url;
 
-use super::client::{Body, Client, Head, Request, SendError, Target, root_cause};
+use self::template::{Method, Template};
+use super::client::{Body, Client, Head, SendError, Target, root_cause};
 use super::fault::Fault;
 use super::large::Large;
 use super::stream::EventStream;
 use crate::config::Secret;
-use crate::limits::{
-    CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, LARGE_ANSWER_BYTES, REQUEST_BYTES_IN_ONE_PIECE, SSE_IDLE_TIMEOUT,
-};
+use crate::limits::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, LARGE_ANSWER_BYTES, SSE_IDLE_TIMEOUT};
 use crate::protocol::message::{Message, Outcome, Response};
 use crate::supervisor::Supervisor;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
-/// The head of a request mostly fits here.
-const HEAD_BYTES_USUAL: usize = 512;
-
-/// What a request asks for, and what it says of its body.
-#[derive(Clone, Copy)]
-enum Method {
-    Get,
-    Post,
-    Delete,
-}
-
-impl Method {
-    /// Returns the name, and the fields that it brings.
-    const fn text(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Get => ("GET ", "accept: text/event-stream\r\n"),
-            Self::Post => (
-                "POST ",
-                "content-type: application/json\r\naccept: application/json, text/event-stream\r\n",
-            ),
-            Self::Delete => ("DELETE ", ""),
-        }
-    }
-}
 
 /// Why a gateway's HTTP settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +42,7 @@ pub(in crate::upstream) struct Wire {
     client: Client,
     url: Url,
     /// `None` when HTTP cannot ask for the URL.
-    target: Option<(Target, Front)>,
+    template: Option<Template>,
     /// The operator's headers, and what we say with every request.
     headers: HeaderMap,
     result_bytes_max: usize,
@@ -135,38 +112,6 @@ impl Refusal {
     }
 }
 
-/// What every request begins with behind its method: path, `Host`, and the headers that are always the same, which may
-/// be secrets.
-#[derive(Clone)]
-struct Front(Bytes);
-
-impl Front {
-    fn of(target: &Target, headers: &HeaderMap) -> Self {
-        let mut text = BytesMut::with_capacity(HEAD_BYTES_USUAL);
-        text.extend_from_slice(target.path.to_string().as_bytes());
-        text.extend_from_slice(b" HTTP/1.1\r\n");
-        field(&mut text, &header::HOST, &target.host);
-        for (name, value) in headers {
-            field(&mut text, name, value);
-        }
-        Self(text.freeze())
-    }
-}
-
-impl std::fmt::Debug for Front {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Front").finish_non_exhaustive()
-    }
-}
-
-/// Writes a header. Both are what HTTP allows, by their types.
-fn field(text: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
-    text.extend_from_slice(name.as_str().as_bytes());
-    text.extend_from_slice(b": ");
-    text.extend_from_slice(value.as_bytes());
-    text.extend_from_slice(b"\r\n");
-}
-
 impl Wire {
     pub(in crate::upstream) fn new(
         url: Url,
@@ -181,7 +126,7 @@ impl Wire {
         let target = Target::of(&url).ok_or(SettingsError::Url)?;
         Ok(Self {
             client: client.map_err(|error| SettingsError::Tls(root_cause(&error)))?,
-            target: Some((target.clone(), Front::of(&target, &headers))),
+            template: Some(Template::new(target, headers.clone())),
             url,
             headers,
             result_bytes_max,
@@ -191,10 +136,11 @@ impl Wire {
 
     /// Returns a wire to another URL of the same upstream, over the same connections.
     pub(in crate::upstream) fn at(&self, url: Url) -> Self {
-        let target = self.target.as_ref().and_then(|(target, _)| target.beside(&url));
+        let before = self.template.as_ref();
+        let target = before.and_then(|template| template.target.beside(&url));
         Self {
             client: self.client.clone(),
-            target: target.map(|target| (target.clone(), Front::of(&target, &self.headers))),
+            template: target.map(|target| Template::new(target, self.headers.clone())),
             url,
             headers: self.headers.clone(),
             result_bytes_max: self.result_bytes_max,
@@ -222,8 +168,9 @@ impl Wire {
 
     /// Posts a call, whose answer may be too large to be held, and whose caller knows how long to wait.
     pub(super) async fn post_call(&self, body: Bytes, headers: &HeaderMap) -> Result<Reply, Fault> {
-        let (target, request) = self.request(Method::Post, headers, body)?;
-        let (head, body) = sent(self.client.send(&target.origin, request).await)?;
+        let template = self.template()?;
+        let request = template.request(Method::Post, headers, body);
+        let (head, body) = sent(self.client.send(&template.target.origin, request).await)?;
         self.read_head(&head, body, None, LARGE_ANSWER_BYTES).await
     }
 
@@ -260,51 +207,17 @@ impl Wire {
         body: Bytes,
         patience: Duration,
     ) -> Result<(Reply, Head), Fault> {
-        let (target, request) = self.request(method, headers, body)?;
-        let asked = tokio::time::timeout(patience, self.client.send(&target.origin, request));
+        let template = self.template()?;
+        let request = template.request(method, headers, body);
+        let asked = tokio::time::timeout(patience, self.client.send(&template.target.origin, request));
         let (head, body) = sent(asked.await.map_err(|_| Fault::Timeout(patience))?)?;
         let reply = self.read_head(&head, body, Some(patience), usize::MAX).await?;
         Ok((reply, head))
     }
 
-    /// Writes a request. The headers of a call win over those that are always sent.
-    fn request(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<(&Target, Request), Fault> {
-        let Some((target, front)) = &self.target else {
-            return Err(Fault::Unreachable("HTTP cannot ask for its URL".to_owned()));
-        };
-        let in_one_piece = body.len() <= REQUEST_BYTES_IN_ONE_PIECE;
-        let (name, own) = method.text();
-        let room = HEAD_BYTES_USUAL + front.0.len() + if in_one_piece { body.len() } else { 0 };
-        let mut text = BytesMut::with_capacity(room);
-        text.extend_from_slice(name.as_bytes());
-        if headers.keys().any(|name| self.headers.contains_key(name)) {
-            let others = self
-                .headers
-                .iter()
-                .filter(|(name, _)| !headers.contains_key(*name));
-            let others = others
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            text.extend_from_slice(&Front::of(target, &others).0);
-        } else {
-            text.extend_from_slice(&front.0);
-        }
-        text.extend_from_slice(own.as_bytes());
-        for (name, value) in headers {
-            field(&mut text, name, value);
-        }
-        if matches!(method, Method::Post) {
-            field(&mut text, &header::CONTENT_LENGTH, &HeaderValue::from(body.len()));
-        }
-        text.extend_from_slice(b"\r\n");
-        let rest = if in_one_piece {
-            text.extend_from_slice(&body);
-            Bytes::new()
-        } else {
-            body
-        };
-        let front = text.freeze();
-        Ok((target, Request { front, rest }))
+    fn template(&self) -> Result<&Template, Fault> {
+        let cannot = || Fault::Unreachable("HTTP cannot ask for its URL".to_owned());
+        self.template.as_ref().ok_or_else(cannot)
     }
 
     async fn read_head(
