@@ -41,6 +41,8 @@ pub struct Connections {
     changes: watch::Sender<u64>,
     /// A user's links are made one after the other: what is counted before one is made is right then.
     links: Turns,
+    /// So is what comes of them.
+    settling: Turns,
 }
 
 /// Why a connection is not as it was asked for.
@@ -102,6 +104,7 @@ impl Connections {
             callback,
             changes: watch::Sender::new(0),
             links: Turns::default(),
+            settling: Turns::default(),
         }
     }
 

@@ -164,10 +164,12 @@ impl Connections {
         }
     }
 
-    /// Asks Composio for the account of a flow and notes what it says.
+    /// Asks Composio for the account of a flow and notes what it says. One flow of a user after the other: two that are
+    /// settled at once would each take the other's account for the one that makes room, and leave none.
     async fn settle(&self, project: &Project, flow: &Flow) -> Result<CameBack, ConnectError> {
         let id = ProviderId::new(&flow.account).ok_or(ConnectError::NotConnected)?;
         let place = &flow.place;
+        let _turn = self.settling.wait(&place.user).await;
         let (standing, reason) = match project.api().account(&id).await {
             Ok(account) if !account.belongs(&place.user, &place.toolkit) => {
                 let (gateway, toolkit) = (&place.gateway, &place.toolkit);
@@ -184,12 +186,26 @@ impl Connections {
                 }
                 (standing, account.reason.or(own.map(str::to_owned)))
             }
+            Err(ApiError::NotFound(_)) if self.made_room(project, flow).await? => {
+                return Ok(CameBack {
+                    toolkit: place.toolkit.clone(),
+                    standing: Standing::Active,
+                    reason: None,
+                });
+            }
             Err(ApiError::NotFound(_)) => (Standing::Failed, Some(standing::GONE.to_owned())),
             Err(error) => return Err(error.into()),
         };
         let noted = self.note(project, place, &flow.account, standing, reason.as_deref());
         noted.await?;
         self.told(place, &flow.account, standing, reason).await
+    }
+
+    /// Tells whether a flow's account is gone because another of the same user and toolkit works by now.
+    async fn made_room(&self, project: &Project, flow: &Flow) -> Result<bool, ConnectError> {
+        let known = self.store.connections().at(&flow.place).await?;
+        let ours = known.iter().any(|one| one.account == flow.account);
+        Ok(project.options().multi_account.is_none() && !ours && known.iter().any(active))
     }
 
     /// Notes an account that works. What made room for it goes at Composio, too.
