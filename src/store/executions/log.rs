@@ -15,8 +15,8 @@ use crate::limits::{EXECUTION_BLOCK_ROWS, EXECUTION_NAMES_KEPT_MAX};
 
 /// What is said of calls that a process left behind that was killed.
 const INTERRUPTED: &str = "interrupted: the gateway was stopped during the call";
-/// Rows that one statement writes; each size is prepared once. One of 256 rows has 2,816 values and a program that
-/// together fill a core's cache, and calls find theirs cold.
+/// Rows that one statement writes; each size is prepared once. Small, so that its values and its program do not crowd
+/// what calls have in the core's cache: one of 256 rows has 2,816 values.
 const SIZES: [usize; 3] = [32, 8, 1];
 static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| SIZES.map(insert));
 
