@@ -400,6 +400,10 @@ pub const EXECUTION_STATS_ROWS_MAX: usize = 100_000;
 pub const EXECUTION_BLOCK_ROWS: usize = 4_096;
 /// The same in bytes, where arguments and results are kept: what is deleted at once when there are too many.
 pub const EXECUTION_BLOCK_BYTES: usize = MIB;
+/// Rows of one pack: what is read to find one of them.
+pub const EXECUTION_PACK_ROWS: usize = 1_024;
+/// A pack with more bytes than this takes no more rows.
+pub const EXECUTION_PACK_BYTES: usize = 64 * 1024;
 /// Blocks that a search reads at a time.
 pub const EXECUTION_BLOCKS_READ: usize = 64;
 /// A call is recorded at the latest so long after it began to be shown: where `to` is asked for, newer rows are not read.

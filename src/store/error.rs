@@ -38,6 +38,19 @@ pub enum StoreError {
     /// A secret is too long to be kept.
     #[error("a secret for {0} is too long to be kept")]
     TooLong(&'static str),
+    /// Records of calls that were written together are not as we write them.
+    #[error(
+        "the records of calls in execution_packs with last_id = {last_id} cannot be read ({why}); put a backup of the store back, or delete that row"
+    )]
+    Pack {
+        /// Which ones.
+        last_id: i64,
+        /// What is wrong with them.
+        why: &'static str,
+    },
+    /// Records of calls are to be written behind others with greater ids.
+    #[error("records of calls are written in the order of their ids")]
+    Order,
     /// The database itself.
     #[error("the store failed")]
     Database(#[from] sqlx::Error),

@@ -1,18 +1,25 @@
-//! The record of tool calls: [`ExecutionLog`] writes it, [`Executions`] reads it. Rows are appended and have no index by
-//! user or tool, which would cost more than the row; blocks of rows say which users and tools occur in them, and a
-//! search reads the blocks that can have what it wants. Knows nothing of who may see what.
+//! The record of tool calls: [`ExecutionLog`] writes it, [`Executions`] reads it. What is written at once of calls that
+//! have ended is one value, a pack; calls that run have rows of their own, and stay there. Rows are appended and have no
+//! index by user or tool, which would cost more than the row; blocks of rows say which users and tools occur in them, and
+//! a search reads the blocks that can have what it wants. Knows nothing of who may see what.
 
 mod block;
 mod log;
+mod names;
+mod pack;
+mod retention;
+mod row;
+mod scan;
 mod search;
 mod stats;
 
 use std::sync::Arc;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::SqliteConnection;
 
 pub use self::log::ExecutionLog;
+use self::pack::Packed;
+use self::row::{Row, named};
 pub use self::search::{Found, ToolNames, Wanted};
 pub use self::stats::{Group, Stats, Tally};
 use super::{Store, StoreError};
@@ -59,15 +66,18 @@ pub struct Texts {
 }
 
 impl Execution {
-    /// What the row takes, its names aside, which stand elsewhere: an estimate.
+    /// What a row of its own takes, its names aside, which stand elsewhere: an estimate.
     fn bytes(&self) -> u64 {
-        let text = |text: Option<&String>| text.map_or(0, String::len);
-        let texts = self.texts.as_ref().map_or(0, |texts| {
-            text(texts.arguments.as_ref()) + text(texts.result.as_ref())
-        });
         let request_id = self.request_id.as_ref().map_or(0, |id| id.as_str().len());
         let error = self.error.as_ref().map_or(0, |error| error.len());
-        block::ROW_BYTES + (texts + request_id + error) as u64
+        block::ROW_BYTES + (request_id + error) as u64 + self.text_bytes()
+    }
+
+    /// What its arguments and result take.
+    fn text_bytes(&self) -> u64 {
+        let Some(texts) = &self.texts else { return 0 };
+        let bytes = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        (bytes(&texts.arguments) + bytes(&texts.result)) as u64
     }
 }
 
@@ -119,57 +129,59 @@ pub struct Executions(Store);
 impl Executions {
     /// Returns one call with its texts, of this user or of anybody.
     pub async fn get(&self, id: ExecutionId, user: Option<&UserId>) -> Result<Option<Execution>, StoreError> {
-        let row = sqlx::query(
-            "SELECT e.id, u.user_id, t.gateway, t.tool, e.status, e.started_unix_ms, e.duration_us, e.request_bytes, \
-             e.response_bytes, e.session, e.request_id, e.error, x.id IS NOT NULL, x.arguments, x.result \
-             FROM executions e JOIN execution_users u ON u.number = e.user JOIN execution_tools t ON t.number = e.tool \
-             LEFT JOIN execution_texts x ON x.id = e.id WHERE e.id = ?1 AND (?2 IS NULL OR u.user_id = ?2)",
-        )
-        .bind(id.bits())
-        .bind(user.map(UserId::shared))
-        .fetch_optional(self.0.reader())
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let mut execution = read(&row)?;
-        if row.try_get(12)? {
-            execution.texts = Some(Texts {
-                arguments: row.try_get(13)?,
-                result: row.try_get(14)?,
-            });
-        }
+        // One state of the record, however much is deleted meanwhile.
+        let mut reading = self.0.reader().begin().await?;
+        let found = match alone(&mut reading, id).await? {
+            Some(row) => Some(row),
+            None => packed(&mut reading, id).await?,
+        };
+        let mut executions = named(&mut reading, found.into_iter().collect()).await?;
+        executions.retain(|execution| user.is_none_or(|user| *user == execution.user));
+        let Some(mut execution) = executions.pop() else {
+            return Ok(None);
+        };
+        let texts: Option<(Option<String>, Option<String>)> =
+            sqlx::query_as("SELECT arguments, result FROM execution_texts WHERE id = ?")
+                .bind(id.bits())
+                .fetch_optional(&mut *reading)
+                .await?;
+        execution.texts = texts.map(|(arguments, result)| Texts { arguments, result });
         Ok(Some(execution))
     }
+}
+
+async fn alone(reading: &mut SqliteConnection, id: ExecutionId) -> Result<Option<Row<'static>>, StoreError> {
+    let row = sqlx::query(
+        "SELECT id, user, tool, status, started_unix_ms, duration_us, request_bytes, response_bytes, session, \
+         request_id, error FROM executions WHERE id = ?",
+    )
+    .bind(id.bits())
+    .fetch_optional(reading)
+    .await?;
+    row.as_ref()
+        .map(|row| Ok(Row::read(row)?.into_owned()))
+        .transpose()
+}
+
+async fn packed(reading: &mut SqliteConnection, id: ExecutionId) -> Result<Option<Row<'static>>, StoreError> {
+    let pack = sqlx::query(
+        "SELECT last_id, first_id, row_count, rows FROM execution_packs WHERE last_id >= ? ORDER BY last_id LIMIT 1",
+    )
+    .bind(id.bits())
+    .fetch_optional(reading)
+    .await?;
+    let Some(pack) = pack else { return Ok(None) };
+    let pack = Packed::read(&pack)?;
+    if pack.first_id > id.bits() {
+        return Ok(None);
+    }
+    let mut rows = pack.rows()?.into_iter();
+    Ok(rows.find(|row| row.id == id.bits()).map(Row::into_owned))
 }
 
 /// A number of rows, as SQL takes it.
 fn count(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
-}
-
-/// Reads the twelve columns that every listing has.
-fn read(row: &SqliteRow) -> Result<Execution, StoreError> {
-    let text = |index| row.try_get::<&str, _>(index);
-    let maybe_text = |index| row.try_get::<Option<&str>, _>(index);
-    let number = |index| row.try_get::<i64, _>(index).map(i64::cast_unsigned);
-    let maybe_number = |index| {
-        let value = row.try_get::<Option<i64>, _>(index)?;
-        Ok::<_, sqlx::Error>(value.map(i64::cast_unsigned))
-    };
-    Ok(Execution {
-        id: ExecutionId::from_bits(row.try_get(0)?),
-        user: UserId::new(text(1)?),
-        gateway: GatewayId::new(text(2)?),
-        tool: Arc::from(text(3)?),
-        status: Status::of_code(row.try_get(4)?),
-        started_unix_ms: number(5)?,
-        duration_us: maybe_number(6)?,
-        request_bytes: number(7)?,
-        response_bytes: maybe_number(8)?,
-        session: maybe_number(9)?,
-        request_id: maybe_text(10)?.map(RequestId::new),
-        error: maybe_text(11)?.map(Arc::from),
-        texts: None,
-    })
 }
 
 #[cfg(test)]

@@ -28,6 +28,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "connections",
         include_str!("../../migrations/0004_connections.sql"),
     ),
+    (
+        5,
+        "packs of executions",
+        include_str!("../../migrations/0005_execution_packs.sql"),
+    ),
 ];
 
 /// Returns what brings a database of any earlier release to this one's schema.

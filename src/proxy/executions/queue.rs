@@ -143,10 +143,15 @@ impl Queue {
     }
 
     /// Takes everything that is to be written now: calls that ended, and those that wait for their row or have run for
-    /// a while.
-    pub(super) fn take(&mut self, now: Instant, mut next_id: impl FnMut() -> ExecutionId) -> Taken {
+    /// a while. Leaves an empty list in exchange, whose memory is used again.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        empty: Vec<Over>,
+        mut next_id: impl FnMut() -> ExecutionId,
+    ) -> Taken {
         let mut taken = Taken {
-            over: std::mem::take(&mut self.over),
+            over: std::mem::replace(&mut self.over, empty),
             readers: std::mem::take(&mut self.readers),
             pending: Vec::new(),
         };

@@ -17,8 +17,8 @@ use crate::clock::{self, Instant};
 use crate::config::{self, Audit};
 use crate::ids::{ExecutionId, SessionId};
 use crate::limits::{
-    EXECUTION_FLUSH_WAIT, EXECUTION_PENDING_AFTER, EXECUTION_SWEEP_INTERVAL, EXECUTION_WRITE_TRIES_MAX,
-    SESSION_DIGESTS_MAX,
+    EXECUTION_BATCH_ROWS, EXECUTION_FLUSH_WAIT, EXECUTION_PENDING_AFTER, EXECUTION_SWEEP_INTERVAL,
+    EXECUTION_WRITE_TRIES_MAX, SESSION_DIGESTS_MAX,
 };
 use crate::store::executions::{Execution, ExecutionLog, Status, Texts};
 use crate::telemetry::Metrics;
@@ -52,18 +52,39 @@ pub(super) struct Writer {
     log: ExecutionLog,
     config: config::Executions,
     metrics: Arc<Metrics>,
-    /// Rows that could not be written.
+    /// Rows that are being written, or could not be.
     left: Rows,
+    /// What the queue has next for calls that ended.
+    empty: Vec<Over>,
     failed: Option<Failed>,
     swept: Instant,
     /// The digests of the sessions that were written about lately.
-    digests: HashMap<SessionId, u64>,
+    digests: Digests,
 }
+
+/// Keyed, and fast: every call asks.
+type Digests = HashMap<SessionId, u64, foldhash::fast::RandomState>;
 
 #[derive(Default)]
 struct Rows {
     new: Vec<Execution>,
     ended: Vec<Execution>,
+}
+
+impl Rows {
+    fn clear(&mut self) {
+        self.new = emptied(std::mem::take(&mut self.new));
+        self.ended = emptied(std::mem::take(&mut self.ended));
+    }
+}
+
+/// Empties a list and keeps its memory, unless it is more than a usual batch takes.
+fn emptied<T>(mut list: Vec<T>) -> Vec<T> {
+    if list.capacity() > 2 * EXECUTION_BATCH_ROWS {
+        return Vec::new();
+    }
+    list.clear();
+    list
 }
 
 struct Failed {
@@ -78,9 +99,10 @@ impl Writer {
             config: config.clone(),
             metrics: metrics.clone(),
             left: Rows::default(),
+            empty: Vec::new(),
             failed: None,
             swept: clock::now(),
-            digests: HashMap::new(),
+            digests: Digests::default(),
         }
     }
 
@@ -101,13 +123,14 @@ impl Writer {
             digests: &mut self.digests,
         };
         let log = &mut self.log;
-        let taken = shared.queue().take(now, || log.next_id(clocks.unix_ms));
+        let empty = std::mem::take(&mut self.empty);
+        let mut taken = shared.queue().take(now, empty, || log.next_id(clocks.unix_ms));
         let (mut waiting, mut telling) = (Vec::new(), Vec::new());
         for Pending { begun, row, waits } in taken.pending {
             self.left.new.push(clocks.execution(row, begun, None));
             waiting.extend(waits.map(|waits| (row, waits)));
         }
-        for mut over in taken.over {
+        for mut over in taken.over.drain(..) {
             let (to, row) = match over.row {
                 Some(row) => (&mut self.left.ended, row),
                 None => (&mut self.left.new, self.log.next_id(clocks.unix_ms)),
@@ -115,6 +138,7 @@ impl Writer {
             telling.extend(over.tell.take().map(|tell| (row, tell)));
             to.push(clocks.ended(row, over));
         }
+        self.empty = emptied(taken.over);
         let done = self.write(&waiting).await;
         shared.queue().settled(done);
         let written = self.failed.is_none();
@@ -140,7 +164,7 @@ impl Writer {
                 tracing::info!(rows, "records of calls are written again");
             }
             self.metrics.executions_written(self.left.new.len());
-            self.left = Rows::default();
+            self.left.clear();
             return rows;
         };
         let times = self.failed.as_ref().map_or(0, |failed| failed.times) + 1;
@@ -154,7 +178,7 @@ impl Writer {
         if self.config.audit == Audit::BestEffort && times.is_multiple_of(EXECUTION_WRITE_TRIES_MAX) {
             tracing::warn!(%error, rows, "records of calls were dropped");
             self.metrics.executions_dropped(self.left.new.len());
-            self.left = Rows::default();
+            self.left.clear();
             return rows;
         }
         // Calls that are refused for want of their record were not sent: nothing is to be told of them.
@@ -187,7 +211,7 @@ impl Writer {
 struct Clocks<'a> {
     now: Instant,
     unix_ms: u64,
-    digests: &'a mut HashMap<SessionId, u64>,
+    digests: &'a mut Digests,
 }
 
 impl Clocks<'_> {

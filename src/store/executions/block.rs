@@ -3,13 +3,14 @@
 
 use std::ops::RangeInclusive;
 
-use sqlx::Row;
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::StoreError;
+use super::pack::Packed;
 use crate::limits::{EXECUTION_BLOCK_BYTES, EXECUTION_BLOCK_ROWS};
 
-/// What a row takes in the table, its texts aside: an estimate, seen in files of 400,000 rows.
+/// What a row takes in the table `executions`, its texts aside: an estimate, seen in files of 400,000 rows.
 pub(super) const ROW_BYTES: u64 = 48;
 
 /// The rows that have no block yet.
@@ -25,34 +26,81 @@ pub(super) struct Block {
 impl Block {
     /// Sums up what stands behind the last block.
     pub(super) async fn unclosed(reading: &mut SqliteConnection) -> Result<Self, StoreError> {
-        let rows = sqlx::query(
-            "SELECT e.id, e.user, e.tool, coalesce(length(e.request_id), 0) + coalesce(length(e.error), 0) \
-             + coalesce(length(x.arguments), 0) + coalesce(length(x.result), 0) \
-             FROM executions e LEFT JOIN execution_texts x ON x.id = e.id \
-             WHERE e.id > (SELECT coalesce(max(last_id), 0) FROM execution_blocks) ORDER BY e.id",
+        let closed: i64 = sqlx::query_scalar("SELECT coalesce(max(last_id), 0) FROM execution_blocks")
+            .fetch_one(&mut *reading)
+            .await?;
+        let alone: Vec<(i64, u32, u32, i64)> = sqlx::query_as(
+            "SELECT id, user, tool, coalesce(length(request_id), 0) + coalesce(length(error), 0) FROM executions \
+             WHERE id > ?",
         )
-        .fetch_all(reading)
+        .bind(closed)
+        .fetch_all(&mut *reading)
         .await?;
         let mut block = Self::default();
-        for row in rows {
-            let text_bytes: i64 = row.try_get(3)?;
-            let bytes = ROW_BYTES + text_bytes.cast_unsigned();
-            block.add(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, bytes);
+        for (id, user, tool, text_bytes) in alone {
+            block.add(id, user, tool);
+            block.add_bytes(ROW_BYTES + text_bytes.cast_unsigned());
         }
+        let packs = sqlx::query(
+            "SELECT last_id, first_id, row_count, rows, length(rows) FROM execution_packs WHERE last_id > ?",
+        )
+        .bind(closed)
+        .fetch_all(&mut *reading)
+        .await?;
+        for row in packs {
+            let bytes: i64 = row.try_get(4)?;
+            block.add_bytes(bytes.cast_unsigned());
+            block.add_pack(&Packed::read(&row)?);
+        }
+        let text_bytes: i64 = sqlx::query_scalar(
+            "SELECT coalesce(sum(coalesce(length(arguments), 0) + coalesce(length(result), 0)), 0) FROM execution_texts \
+             WHERE id > ?",
+        )
+        .bind(closed)
+        .fetch_one(reading)
+        .await?;
+        block.add_bytes(text_bytes.cast_unsigned());
         Ok(block)
     }
 
-    /// Adds a row behind all others.
-    pub(super) fn add(&mut self, id: i64, user: u32, tool: u32, bytes: u64) {
-        let first = self.ids.as_ref().map_or(id, |ids| *ids.start());
-        self.ids = Some(first..=id);
-        self.rows += 1;
-        self.bytes += bytes;
-        self.users.push(user);
-        self.tools.push(tool);
+    /// Adds the rows of a pack. Those of one that cannot be read belong to nobody that is known: searches that look at
+    /// everything meet it and say so, and calls are recorded all the same.
+    fn add_pack(&mut self, pack: &Packed<'_>) {
+        match pack.rows() {
+            Ok(rows) => {
+                for row in rows {
+                    self.add(row.id, row.user, row.tool);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "some records of calls cannot be read");
+                self.cover(pack.first_id);
+                self.cover(pack.last_id);
+            }
+        }
     }
 
-    /// Adds what came to rows that are there already.
+    /// Adds a row.
+    pub(super) fn add(&mut self, id: i64, user: u32, tool: u32) {
+        self.cover(id);
+        self.rows += 1;
+        // What is said twice in a row need not be sorted out later.
+        if self.users.last() != Some(&user) {
+            self.users.push(user);
+        }
+        if self.tools.last() != Some(&tool) {
+            self.tools.push(tool);
+        }
+    }
+
+    fn cover(&mut self, id: i64) {
+        self.ids = Some(match &self.ids {
+            None => id..=id,
+            Some(ids) => id.min(*ids.start())..=id.max(*ids.end()),
+        });
+    }
+
+    /// Adds what rows take.
     pub(super) fn add_bytes(&mut self, bytes: u64) {
         self.bytes += bytes;
     }

@@ -1,17 +1,19 @@
-//! Writes the record, many rows in one transaction. There is one writer of a store; it remembers the numbers of names and
-//! what has no block yet, and reads them anew after a transaction that failed.
+//! Writes the record, many rows in one transaction: those of calls that have ended as a pack, those of calls that run each
+//! by itself, for their end changes them. There is one writer of a store; it remembers the numbers of names and what has
+//! no block yet, and reads them anew after a transaction that failed.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::{Store, StoreError};
 use super::block::Block;
-use super::{Execution, Status, Texts, count};
-use crate::ids::{ExecutionId, GatewayId, UserId};
-use crate::limits::{EXECUTION_BLOCK_ROWS, EXECUTION_NAMES_KEPT_MAX};
+use super::names::Names;
+use super::pack::Pack;
+use super::row::Row;
+use super::{Execution, Status, Texts, retention};
+use crate::ids::ExecutionId;
 
 /// What is said of calls that a process left behind that was killed.
 const INTERRUPTED: &str = "interrupted: the gateway was stopped during the call";
@@ -34,19 +36,13 @@ fn insert(rows: usize) -> String {
 pub struct ExecutionLog {
     store: Store,
     durable: bool,
+    /// The last id that was given out, and the last that was written.
     last: ExecutionId,
+    written: i64,
     names: Names,
     block: Block,
     /// A transaction did not come to its end: what is remembered may not be so.
     stale: bool,
-}
-
-/// Numbers of names, by name.
-#[derive(Debug, Default)]
-struct Names {
-    users: HashMap<UserId, u32>,
-    tools: HashMap<GatewayId, HashMap<Arc<str>, u32>>,
-    count: usize,
 }
 
 impl ExecutionLog {
@@ -57,6 +53,7 @@ impl ExecutionLog {
             store: store.clone(),
             durable,
             last: ExecutionId::first_of(0),
+            written: 0,
             names: Names::default(),
             block: Block::default(),
             stale: true,
@@ -67,14 +64,9 @@ impl ExecutionLog {
             .bind(Status::Pending.code())
             .execute(log.writer())
             .await?;
-        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM executions")
-            .fetch_one(log.writer())
-            .await?;
-        log.last = log.last.next(now_unix_ms);
-        if let Some(last) = last.map(ExecutionId::from_bits) {
-            log.last = log.last.max(last);
-        }
         log.recall().await?;
+        let written = ExecutionId::from_bits(log.written);
+        log.last = log.last.next(now_unix_ms).max(written);
         Ok(log)
     }
 
@@ -84,21 +76,14 @@ impl ExecutionLog {
         self.last
     }
 
-    /// Writes new rows and how earlier ones ended: all of them, or none.
+    /// Writes new rows, in the order of their ids, and how earlier ones ended: all of them, or none.
     pub async fn write(&mut self, new: &[Execution], ended: &[Execution]) -> Result<(), StoreError> {
         if self.stale {
             self.recall().await?;
         }
         self.stale = true;
         let mut writing = self.writer().begin_with("BEGIN IMMEDIATE").await?;
-        let mut numbers = Vec::with_capacity(new.len());
-        for row in new {
-            let user = self.names.user(&mut writing, &row.user).await?;
-            let tool = self.names.tool(&mut writing, &row.gateway, &row.tool).await?;
-            self.block.add(row.id.bits(), user, tool, row.bytes());
-            numbers.push((user, tool));
-        }
-        append(&mut writing, new, &numbers).await?;
+        self.write_new(&mut writing, new).await?;
         for row in ended {
             end(&mut writing, row).await?;
             self.block.add_bytes(row.bytes());
@@ -116,34 +101,50 @@ impl ExecutionLog {
         Ok(())
     }
 
+    async fn write_new(
+        &mut self,
+        writing: &mut SqliteConnection,
+        new: &[Execution],
+    ) -> Result<(), StoreError> {
+        let (mut pack, mut running) = (Pack::default(), Vec::new());
+        for execution in new {
+            let id = execution.id.bits();
+            if id <= self.written {
+                return Err(StoreError::Order);
+            }
+            self.written = id;
+            let (user, tool) = self.names.of(writing, execution).await?;
+            self.block.add(id, user, tool);
+            if execution.status == Status::Pending {
+                self.block.add_bytes(execution.bytes());
+                running.push(Row::of(execution, user, tool));
+                continue;
+            }
+            self.block.add_bytes(execution.text_bytes());
+            pack.add(&Row::of(execution, user, tool));
+            if pack.is_full() {
+                self.block.add_bytes(pack.write(writing).await?);
+            }
+        }
+        self.block.add_bytes(pack.write(writing).await?);
+        append(writing, &running).await
+    }
+
     /// Deletes some of what was recorded before a time, else, when all together is more than may be, the oldest block.
     /// Tells whether there may be more to delete.
     pub async fn sweep(&mut self, before_unix_ms: u64, bytes_max: u64) -> Result<bool, StoreError> {
         let before = ExecutionId::first_of(before_unix_ms).bits();
         let mut writing = self.writer().begin_with("BEGIN IMMEDIATE").await?;
-        let old: Option<i64> = sqlx::query_scalar(
-            "SELECT max(id) FROM (SELECT id FROM executions WHERE id < ? ORDER BY id LIMIT ?)",
-        )
-        .bind(before)
-        .bind(count(EXECUTION_BLOCK_ROWS))
-        .fetch_one(&mut *writing)
-        .await?;
-        let up_to = match old {
+        let up_to = match retention::too_old(&mut writing, before).await? {
             Some(id) => Some(id),
-            None => too_many(&mut writing, bytes_max.saturating_sub(self.block.bytes())).await?,
+            None => retention::too_many(&mut writing, bytes_max.saturating_sub(self.block.bytes())).await?,
         };
         let Some(up_to) = up_to else {
             return Ok(false);
         };
-        for delete in [
-            "DELETE FROM executions WHERE id <= ?",
-            "DELETE FROM execution_texts WHERE id <= ?",
-            "DELETE FROM execution_blocks WHERE last_id <= ?",
-        ] {
-            sqlx::query(delete).bind(up_to).execute(&mut *writing).await?;
-        }
+        let deleted = retention::delete(&mut writing, up_to).await?;
         writing.commit().await?;
-        Ok(true)
+        Ok(deleted)
     }
 
     fn writer(&self) -> &SqlitePool {
@@ -158,85 +159,38 @@ impl ExecutionLog {
         self.names = Names::default();
         let mut reading = self.writer().acquire().await?;
         self.block = Block::unclosed(&mut reading).await?;
+        self.written = sqlx::query_scalar(
+            "SELECT max((SELECT coalesce(max(id), 0) FROM executions), \
+             (SELECT coalesce(max(last_id), 0) FROM execution_packs))",
+        )
+        .fetch_one(&mut *reading)
+        .await?;
         self.stale = false;
         Ok(())
     }
 }
 
-impl Names {
-    async fn user(&mut self, writing: &mut SqliteConnection, user: &UserId) -> Result<u32, StoreError> {
-        if let Some(number) = self.users.get(user) {
-            return Ok(*number);
-        }
-        let number = sqlx::query_scalar(
-            "INSERT INTO execution_users (user_id) VALUES (?) ON CONFLICT (user_id) DO UPDATE SET user_id = user_id \
-             RETURNING number",
-        )
-        .bind(user.shared())
-        .fetch_one(writing)
-        .await?;
-        self.make_room();
-        self.users.insert(user.clone(), number);
-        Ok(number)
-    }
-
-    async fn tool(
-        &mut self,
-        writing: &mut SqliteConnection,
-        gateway: &GatewayId,
-        tool: &Arc<str>,
-    ) -> Result<u32, StoreError> {
-        if let Some(number) = self.tools.get(gateway).and_then(|tools| tools.get(tool)) {
-            return Ok(*number);
-        }
-        let number = sqlx::query_scalar(
-            "INSERT INTO execution_tools (gateway, tool) VALUES (?, ?) \
-             ON CONFLICT (gateway, tool) DO UPDATE SET tool = tool RETURNING number",
-        )
-        .bind(gateway.shared())
-        .bind(tool.clone())
-        .fetch_one(writing)
-        .await?;
-        self.make_room();
-        let tools = self.tools.entry(gateway.clone()).or_default();
-        tools.insert(tool.clone(), number);
-        Ok(number)
-    }
-
-    fn make_room(&mut self) {
-        if self.count >= EXECUTION_NAMES_KEPT_MAX {
-            *self = Self::default();
-        }
-        self.count += 1;
-    }
-}
-
-async fn append(
-    writing: &mut SqliteConnection,
-    mut rows: &[Execution],
-    mut numbers: &[(u32, u32)],
-) -> Result<(), StoreError> {
+/// Writes rows of their own.
+async fn append(writing: &mut SqliteConnection, mut rows: &[Row<'_>]) -> Result<(), StoreError> {
     for (size, sql) in SIZES.iter().zip(INSERTS.iter()) {
-        while let (Some((now, later)), Some((its, others))) =
-            (rows.split_at_checked(*size), numbers.split_at_checked(*size))
-        {
+        while let Some((now, later)) = rows.split_at_checked(*size) {
             let mut statement = sqlx::query(sql.as_str());
-            for (row, (user, tool)) in now.iter().zip(its) {
+            for row in now {
                 statement = statement
-                    .bind(row.id.bits())
-                    .bind(*user)
-                    .bind(*tool)
+                    .bind(row.id)
+                    .bind(row.user)
+                    .bind(row.tool)
                     .bind(row.status.code())
                     .bind(row.started_unix_ms.cast_signed())
                     .bind(row.duration_us.map(u64::cast_signed))
                     .bind(row.request_bytes.cast_signed())
                     .bind(row.response_bytes.map(u64::cast_signed))
                     .bind(row.session.map(u64::cast_signed))
-                    .bind(row.request_id.as_ref().map(crate::ids::RequestId::shared))
-                    .bind(row.error.clone());
+                    .bind(row.request_id.as_deref())
+                    .bind(row.error.as_deref());
             }
             statement.execute(&mut *writing).await?;
-            (rows, numbers) = (later, others);
+            rows = later;
         }
     }
     Ok(())
@@ -268,13 +222,4 @@ async fn write_texts(
         .execute(writing)
         .await?;
     Ok(())
-}
-
-/// Returns the end of the oldest block when all blocks together have more bytes than this.
-async fn too_many(writing: &mut SqliteConnection, bytes_max: u64) -> Result<Option<i64>, StoreError> {
-    let end = sqlx::query_scalar("SELECT min(last_id) FROM execution_blocks HAVING sum(bytes) > ?")
-        .bind(bytes_max.min(i64::MAX.cast_unsigned()).cast_signed())
-        .fetch_optional(writing)
-        .await?;
-    Ok(end.flatten())
 }

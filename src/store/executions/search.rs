@@ -10,21 +10,13 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::StoreError;
-use super::block::has_any;
-use super::{Execution, Executions, Status, count, read};
+use super::row::named;
+use super::scan::Sought;
+use super::{Execution, Executions, Status, count};
 use crate::ids::{ExecutionId, UserId};
 use crate::limits::{
     EXECUTION_BLOCK_ROWS, EXECUTION_BLOCKS_READ, EXECUTION_RECORD_LAG_MAX, EXECUTIONS_SCAN_MAX,
 };
-
-/// The columns that [`read`] reads, of rows within two ids.
-const ROWS: &str = "SELECT e.id, u.user_id, t.gateway, t.tool, e.status, e.started_unix_ms, e.duration_us, \
-    e.request_bytes, e.response_bytes, e.session, e.request_id, e.error FROM executions e \
-    JOIN execution_users u ON u.number = e.user JOIN execution_tools t ON t.number = e.tool \
-    WHERE e.id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR e.user = ?3) \
-    AND (?4 IS NULL OR e.tool IN (SELECT value FROM json_each(?4))) \
-    AND (?5 IS NULL OR e.status IN (?5, ?6)) AND e.started_unix_ms BETWEEN ?7 AND ?8 \
-    ORDER BY e.id DESC LIMIT ?9";
 
 /// Which calls are wanted: all conditions together.
 #[derive(Clone, Debug, Default)]
@@ -101,39 +93,29 @@ impl Executions {
         let mut found = Found::default();
         // One state of the record, however much is written meanwhile.
         let mut reading = self.0.reader().begin().await?;
-        let Some(numbers) = Numbers::of(&mut reading, wanted).await? else {
+        let Some(sought) = Sought::of(&mut reading, wanted).await? else {
             return Ok(found);
         };
         let mut ranges = Ranges::new(wanted, before);
-        let mut looked_at = 0;
-        while let Some(range) = ranges.next(&mut reading, &numbers).await? {
+        let (mut rows, mut looked_at) = (Vec::new(), 0);
+        while let Some(range) = ranges.next(&mut reading, &sought).await? {
             if looked_at >= rows_max {
                 found.next = Some(ExecutionId::from_bits(range.ids.end().saturating_add(1)));
-                return Ok(found);
+                break;
             }
             looked_at += range.rows;
-            let missing = limit + 1 - found.items.len();
-            let rows = sqlx::query(ROWS)
-                .bind(*range.ids.start())
-                .bind(*range.ids.end())
-                .bind(numbers.user)
-                .bind(numbers.tools_json())
-                .bind(wanted.status.map(Status::code))
-                .bind((wanted.status == Some(Status::Success)).then(|| Status::Asked.code()))
-                .bind(wanted.from().cast_signed())
-                .bind(wanted.until().cast_signed())
-                .bind(count(missing))
-                .fetch_all(&mut *reading)
-                .await?;
-            for row in &rows {
-                found.items.push(read(row)?);
-            }
-            if found.items.len() > limit {
-                found.items.truncate(limit);
-                found.next = found.items.last().map(|last| last.id);
-                return Ok(found);
+            let missing = limit + 1 - rows.len();
+            let visited = sought.visit(&mut reading, &range.ids, missing, |row| {
+                rows.push(row.into_owned());
+            });
+            visited.await?;
+            if rows.len() > limit {
+                rows.truncate(limit);
+                found.next = rows.last().map(|last| ExecutionId::from_bits(last.id));
+                break;
             }
         }
+        found.items = named(&mut reading, rows).await?;
         Ok(found)
     }
 }
@@ -147,63 +129,6 @@ impl Wanted {
     pub(super) fn until(&self) -> u64 {
         let ends = self.to_unix_ms.map_or(u64::MAX, |to| to.saturating_sub(1));
         ends.min(i64::MAX.cast_unsigned())
-    }
-}
-
-/// The numbers of what is wanted.
-pub(super) struct Numbers {
-    pub(super) user: Option<u32>,
-    /// Every tool that is wanted; `None`: any.
-    pub(super) tools: Option<Vec<u32>>,
-}
-
-impl Numbers {
-    /// Looks them up. `None`: there is no record of such a user or tool.
-    pub(super) async fn of(
-        reading: &mut SqliteConnection,
-        wanted: &Wanted,
-    ) -> Result<Option<Self>, StoreError> {
-        let mut numbers = Self {
-            user: None,
-            tools: None,
-        };
-        if let Some(user) = &wanted.user {
-            numbers.user = sqlx::query_scalar("SELECT number FROM execution_users WHERE user_id = ?")
-                .bind(user.shared())
-                .fetch_optional(&mut *reading)
-                .await?;
-            if numbers.user.is_none() {
-                return Ok(None);
-            }
-        }
-        if wanted.gateway.is_some() || wanted.tool.is_some() || wanted.tools.is_some() {
-            let tools: Vec<(u32, String)> = sqlx::query_as(
-                "SELECT number, tool FROM execution_tools WHERE (?1 IS NULL OR gateway = ?1) AND (?2 IS NULL OR tool = ?2)",
-            )
-            .bind(wanted.gateway.as_deref())
-            .bind(wanted.tool.as_deref())
-            .fetch_all(&mut *reading)
-            .await?;
-            let admits = |tool: &str| wanted.tools.as_ref().is_none_or(|tools| tools.admits(tool));
-            let tools = tools.into_iter().filter(|(_, tool)| admits(tool));
-            let tools: Vec<u32> = tools.map(|(number, _)| number).collect();
-            if tools.is_empty() {
-                return Ok(None);
-            }
-            numbers.tools = Some(tools);
-        }
-        Ok(Some(numbers))
-    }
-
-    /// The numbers of the tools, as a list that SQL reads.
-    pub(super) fn tools_json(&self) -> Option<String> {
-        let tools = self.tools.as_ref()?.iter().map(u32::to_string);
-        Some(format!("[{}]", tools.collect::<Vec<_>>().join(",")))
-    }
-
-    fn may_occur(&self, users: &[u8], tools: &[u8]) -> bool {
-        self.user.is_none_or(|user| has_any(users, &[user]))
-            && self.tools.as_ref().is_none_or(|wanted| has_any(tools, wanted))
     }
 }
 
@@ -243,7 +168,7 @@ impl Ranges {
     pub(super) async fn next(
         &mut self,
         reading: &mut SqliteConnection,
-        numbers: &Numbers,
+        sought: &Sought,
     ) -> Result<Option<Range>, StoreError> {
         let mut blocks_before = self.blocks_before.unwrap_or(i64::MAX);
         if self.blocks_before.is_none() {
@@ -268,7 +193,7 @@ impl Ranges {
             for block in &blocks {
                 let (first, last): (i64, i64) = (block.try_get(0)?, block.try_get(1)?);
                 blocks_before = last;
-                if numbers.may_occur(block.try_get(3)?, block.try_get(4)?) {
+                if sought.may_occur(block.try_get(3)?, block.try_get(4)?) {
                     let rows: u32 = block.try_get(2)?;
                     self.ready.extend(self.within(first, last, rows as usize));
                 }

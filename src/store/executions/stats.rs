@@ -5,12 +5,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
 use super::super::StoreError;
-use super::search::{Numbers, Ranges, Wanted};
-use super::{Executions, Status, count};
+use super::row::Row;
+use super::scan::Sought;
+use super::search::{Ranges, Wanted};
+use super::{Executions, Status};
 use crate::ids::GatewayId;
 use crate::limits::EXECUTION_STATS_ROWS_MAX;
 
@@ -102,32 +101,17 @@ impl Executions {
 
     pub(super) async fn stats_of(&self, wanted: &Wanted, rows_max: usize) -> Result<Stats, StoreError> {
         let mut reading = self.0.reader().begin().await?;
-        let Some(numbers) = Numbers::of(&mut reading, wanted).await? else {
+        let Some(sought) = Sought::of(&mut reading, wanted).await? else {
             return Ok(Gathered::new(rows_max).summed(&[]));
         };
         let mut gathered = Gathered::new(rows_max);
         let mut ranges = Ranges::new(wanted, None);
-        while let Some(range) = ranges.next(&mut reading, &numbers).await? {
-            let rows = sqlx::query(
-                "SELECT tool, started_unix_ms, status, duration_us FROM executions WHERE id BETWEEN ?1 AND ?2 \
-                 AND (?3 IS NULL OR user = ?3) AND started_unix_ms BETWEEN ?4 AND ?5 \
-                 AND (?6 IS NULL OR status IN (?6, ?7)) \
-                 AND (?8 IS NULL OR tool IN (SELECT value FROM json_each(?8))) ORDER BY id DESC LIMIT ?9",
-            )
-            .bind(*range.ids.start())
-            .bind(*range.ids.end())
-            .bind(numbers.user)
-            .bind(wanted.from().cast_signed())
-            .bind(wanted.until().cast_signed())
-            .bind(wanted.status.map(Status::code))
-            .bind((wanted.status == Some(Status::Success)).then(|| Status::Asked.code()))
-            .bind(numbers.tools_json())
-            .bind(count(gathered.room + 1))
-            .fetch_all(&mut *reading)
-            .await?;
-            if !gathered.add(&rows)? {
-                break;
-            }
+        while gathered.complete
+            && let Some(range) = ranges.next(&mut reading, &sought).await?
+        {
+            let most = gathered.room + 1;
+            let visited = sought.visit(&mut reading, &range.ids, most, |row| gathered.add(&row));
+            visited.await?;
         }
         let names =
             sqlx::query_as("SELECT number, gateway, tool FROM execution_tools ORDER BY gateway, tool")
@@ -157,27 +141,24 @@ impl Gathered {
         }
     }
 
-    /// Counts rows; false when there are more than may be counted.
-    fn add(&mut self, rows: &[SqliteRow]) -> Result<bool, StoreError> {
-        for row in rows {
-            let (tool, started): (u32, i64) = (row.try_get(0)?, row.try_get(1)?);
-            let (code, duration): (i64, Option<i64>) = (row.try_get(2)?, row.try_get(3)?);
-            let (started, duration) = (started.cast_unsigned(), duration.map(i64::cast_unsigned));
-            let Some(room) = self.room.checked_sub(1) else {
-                self.complete = false;
-                return Ok(false);
-            };
-            self.room = room;
-            let status = Status::of_code(code);
-            self.by_tool.entry(tool).or_default().add(status, duration);
-            self.by_day
-                .entry(started / DAY_MS)
-                .or_default()
-                .add(status, duration);
-            let oldest = self.oldest_unix_ms.get_or_insert(started);
-            *oldest = started.min(*oldest);
-        }
-        Ok(true)
+    /// Counts a row, if there is room for it.
+    fn add(&mut self, row: &Row<'_>) {
+        let Some(room) = self.room.checked_sub(1) else {
+            self.complete = false;
+            return;
+        };
+        self.room = room;
+        let (started, duration_us) = (row.started_unix_ms, row.duration_us);
+        self.by_tool
+            .entry(row.tool)
+            .or_default()
+            .add(row.status, duration_us);
+        self.by_day
+            .entry(started / DAY_MS)
+            .or_default()
+            .add(row.status, duration_us);
+        let oldest = self.oldest_unix_ms.get_or_insert(started);
+        *oldest = started.min(*oldest);
     }
 
     fn summed(mut self, names: &[(u32, String, String)]) -> Stats {
