@@ -3,15 +3,20 @@
 //! Objects that are read have a bounded number of members and no key twice, so that what we decide on is what
 //! the other side will read.
 
+#[cfg(test)]
+pub(super) mod differential;
 mod plain;
 mod reader;
+mod value;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
 
-pub(super) use self::reader::Reader;
+pub(super) use self::plain::word_at;
+pub(super) use self::reader::{behind_member, check_utf8, members, members_with, name, open_object, whole};
+pub(super) use self::value::{Read, TOO_MANY, TWICE, blank, byte, colon, key, read_value};
 use crate::limits::{JSON_DEPTH_MAX, JSON_MEMBERS_MAX};
 
 /// Why a text is refused.
@@ -50,10 +55,7 @@ pub struct Raw(Bytes);
 impl Raw {
     /// Checks that a text is one JSON value and nothing else but white space around it.
     pub fn parse(text: &Bytes) -> Result<Self, JsonError> {
-        let span = Reader::new(text).whole(|reader| {
-            let start = reader.value()?;
-            Some(start..reader.offset())
-        })?;
+        let span = whole(text, |at| read_value(text, at))?;
         Ok(Self(text.slice(span)))
     }
 
@@ -125,21 +127,19 @@ impl Raw {
     /// # Errors
     /// [`JsonError::NotAnObject`], [`JsonError::DuplicateKey`], [`JsonError::Members`].
     pub fn object(&self) -> Result<Object, JsonError> {
-        let mut reader = Reader::trusted(&self.0, 0);
-        let members = reader.members().ok_or_else(|| reader.why())?;
+        let mut found = Vec::new();
+        members(&self.0, 0, &mut found).map_err(reader::why)?;
         Ok(Object {
             src: self.0.clone(),
-            members,
+            members: found,
         })
     }
 
     /// Reads the value as an array, one value at a time; `None` when it is none.
     #[must_use]
     pub fn array(&self) -> Option<Elements> {
-        let mut reader = Reader::trusted(&self.0, 0);
-        reader.open_array()?;
         Some(Elements {
-            at: reader.offset(),
+            at: reader::open_array(&self.0)?,
             first: true,
             src: self.0.clone(),
         })
@@ -183,16 +183,15 @@ impl Iterator for Elements {
     type Item = Raw;
 
     fn next(&mut self) -> Option<Raw> {
-        let mut reader = Reader::trusted(&self.src, self.at);
-        let span = reader.next_element(self.first)?;
-        (self.at, self.first) = (reader.offset(), false);
+        let span = reader::next_element(&self.src, self.at, self.first)?;
+        (self.at, self.first) = (span.end, false);
         Some(Raw(self.src.slice(span)))
     }
 }
 
 /// Where something stands. A text is shorter than 4 GiB: so an object of a few members takes little memory, which the
 /// allocator has at hand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     start: u32,
     end: u32,
@@ -208,6 +207,10 @@ impl Span {
 
     pub(super) fn start(self) -> usize {
         self.start as usize
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.start == self.end
     }
 
     pub(super) fn end(self) -> usize {

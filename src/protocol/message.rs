@@ -1,6 +1,8 @@
 //! JSON-RPC messages over the bytes they came in. One pass finds the envelope, `params`, its `_meta`, and the top
 //! members of a result; everything deeper stays unread.
 
+#[cfg(test)]
+mod differential;
 mod replaced;
 mod scan;
 

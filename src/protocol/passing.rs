@@ -1,6 +1,8 @@
 //! A response that is too large to be held, read while it passes by: its head, which says whose answer it is, and then
 //! where its result ends and what the members of the result are called. Everything between stays unread.
 
+mod skip;
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -13,6 +15,8 @@ use crate::limits::JSON_DEPTH_MAX;
 
 /// Longer names are none that mean anything here.
 const NAME_BYTES_MAX: usize = 128;
+/// The envelope and its result have members whose names mean something.
+const NAMED_DEPTH_MAX: usize = 2;
 /// Members of the envelope; a second one would be another answer.
 const ENVELOPE: [&str; 5] = ["jsonrpc", "id", "result", "error", "method"];
 /// Members of a modern result that are read, or changed, before a client sees them.
@@ -175,12 +179,13 @@ impl Passing {
     /// # Errors
     /// [`PassingError`]: what has passed already is no answer.
     pub fn watch(&mut self, bytes: &[u8]) -> Result<(), PassingError> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            rest = if self.in_string {
-                self.within_string(rest)?
-            } else {
-                self.outside(rest)?
+        let mut at = 0;
+        while at < bytes.len() {
+            at = match &self.name {
+                Some(_) => bytes.len() - self.within_name(bytes.get(at..).unwrap_or_default())?.len(),
+                None if self.in_string => self.within_string(bytes, at),
+                None if self.depth > NAMED_DEPTH_MAX => self.deep(bytes, at)?,
+                None => bytes.len() - self.outside(bytes.get(at..).unwrap_or_default())?.len(),
             };
         }
         Ok(())
@@ -197,7 +202,52 @@ impl Passing {
         Ok(self.failed)
     }
 
-    fn within_string<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], PassingError> {
+    /// Passes over a string that means nothing here.
+    fn within_string(&mut self, bytes: &[u8], at: usize) -> usize {
+        let from = at + usize::from(std::mem::take(&mut self.escaped));
+        match skip::string(bytes, from) {
+            Ok(behind) => {
+                self.in_string = false;
+                behind
+            }
+            Err(escaped) => {
+                self.in_string = true;
+                self.escaped = escaped;
+                bytes.len()
+            }
+        }
+    }
+
+    /// Passes over values within the members of the result: only where they end means something.
+    fn deep(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, PassingError> {
+        while self.depth > NAMED_DEPTH_MAX {
+            at = skip::to_structure(bytes, at);
+            let Some(byte) = bytes.get(at) else { break };
+            at += 1;
+            match byte {
+                b'"' => {
+                    at = match skip::short_string(bytes, at) {
+                        Some(behind) => behind,
+                        None => self.within_string(bytes, at),
+                    }
+                }
+                b'{' | b'[' => self.open()?,
+                b'}' | b']' => self.depth -= 1,
+                _ => {}
+            }
+        }
+        Ok(at)
+    }
+
+    fn open(&mut self) -> Result<(), PassingError> {
+        self.depth += 1;
+        if self.depth > JSON_DEPTH_MAX {
+            return Err(PassingError::NotJson);
+        }
+        Ok(())
+    }
+
+    fn within_name<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], PassingError> {
         if std::mem::take(&mut self.escaped) {
             let (byte, behind) = rest.split_at_checked(1).unwrap_or_default();
             self.keep(byte);
@@ -246,11 +296,9 @@ impl Passing {
                 self.verdict_next = false;
             }
             b'{' | b'[' => {
-                self.depth += 1;
+                self.name_next = false;
                 self.verdict_next = false;
-                if self.depth > JSON_DEPTH_MAX {
-                    return Err(PassingError::NotJson);
-                }
+                self.open()?;
             }
             b'}' | b']' => {
                 self.depth -= 1;
@@ -287,137 +335,4 @@ impl Passing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn head(text: &str, era: Era) -> Option<Head> {
-        Head::find(&Bytes::from(text.to_owned()), era)
-    }
-
-    /// Lets a whole response pass in pieces of a size.
-    fn passed(text: &str, era: Era, size: usize) -> Result<bool, PassingError> {
-        let head = head(text, era).expect("a head");
-        let mut passing = Passing::behind(era);
-        for piece in text.as_bytes()[head.behind..].chunks(size) {
-            passing.watch(piece)?;
-        }
-        passing.end()
-    }
-
-    #[test]
-    fn the_head_says_whose_answer_it_is() {
-        let text = r#" { "jsonrpc" : "2.0" , "id" : 17 , "result" : {"content":[]}}"#;
-        let found = head(text, Era::Legacy).unwrap();
-        assert_eq!((found.id.raw().as_str(), &text[found.at]), ("17", "17"));
-        assert_eq!(&text[found.behind..], r#""content":[]}}"#);
-        let text = r#"{"id":"a b","jsonrpc":"2.0","result":{"resultType":"complete","content":[]}}"#;
-        let found = head(text, Era::Modern).unwrap();
-        assert_eq!(
-            (found.id.raw().as_str(), &text[found.at]),
-            (r#""a b""#, r#""a b""#)
-        );
-        assert_eq!(&text[found.behind..], r#","content":[]}}"#);
-    }
-
-    #[test]
-    fn what_must_be_read_as_a_whole_has_no_head() {
-        for (text, era) in [
-            (r#"{"result":{"content":[]},"jsonrpc":"2.0","id":1}"#, Era::Legacy),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,
-                Era::Legacy,
-            ),
-            (r#"{"jsonrpc":"2.0","result":{}}"#, Era::Legacy),
-            (r#"{"id":1,"result":{}}"#, Era::Legacy),
-            (r#"{"jsonrpc":"1.0","id":1,"result":{}}"#, Era::Legacy),
-            (r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#, Era::Legacy),
-            (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, Era::Legacy),
-            (r#"{"jsonrpc":"2.0","id":1,"result":[]}"#, Era::Legacy),
-            (r#"{"jsonrpc":"2.0","id":1,"\u0069d":2,"result":{}}"#, Era::Legacy),
-            (r#"{"jsonrpc":"2.0","id":1,"#, Era::Legacy),
-            ("[]", Era::Legacy),
-            ("", Era::Legacy),
-            (r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#, Era::Modern),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"task"}}"#,
-                Era::Modern,
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required"}}"#,
-                Era::Modern,
-            ),
-        ] {
-            assert_eq!(head(text, era), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_verdict_is_that_of_the_result_and_no_other() {
-        for (members, failed) in [
-            (r#""content":[]"#, false),
-            (r#""content":[],"isError":true"#, true),
-            (r#""isError" : true,"content":[{"isError":false}]"#, true),
-            (r#""isError":false"#, false),
-            (r#""is\u0045rror":true"#, true),
-            (r#""isError":"true""#, false),
-            (r#""content":[{"isError":true}],"x":{"isError":true}"#, false),
-            (r#""a":"\",\"isError\":true,","b":"\\","c":"isError""#, false),
-        ] {
-            let legacy = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{members}}},"isError":true}}"#);
-            let modern =
-                format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete",{members}}} }} "#);
-            for size in [1, 2, 3, 7, 1_000] {
-                assert_eq!(
-                    passed(&legacy, Era::Legacy, size),
-                    Ok(failed),
-                    "{members} by {size}"
-                );
-                assert_eq!(
-                    passed(&modern, Era::Modern, size),
-                    Ok(failed),
-                    "{members} by {size}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_single_answer_does_not_pass() {
-        let front = r#"{"jsonrpc":"2.0","id":1,"result":{"#;
-        for (rest, error) in [
-            ("", PassingError::NotJson),
-            (r#""a":1"#, PassingError::NotJson),
-            (r#""a":1}"#, PassingError::NotJson),
-            (r#""a":"}}"#, PassingError::NotJson),
-            ("}}{", PassingError::NotJson),
-            ("}}}", PassingError::NotJson),
-            (r#"}} "x""#, PassingError::NotJson),
-            (r#"},"id":2}"#, PassingError::Misplaced),
-            (r#"},"\u0069d":2}"#, PassingError::Misplaced),
-            (r#"},"result":{}}"#, PassingError::Misplaced),
-            (r#"},"error":{}}"#, PassingError::Misplaced),
-        ] {
-            let text = format!("{front}{rest}");
-            for size in [1, 4, 1_000] {
-                assert_eq!(passed(&text, Era::Legacy, size), Err(error), "{text} by {size}");
-            }
-        }
-        let deep = format!(r#"{front}"a":{}"#, "[".repeat(JSON_DEPTH_MAX));
-        assert_eq!(passed(&deep, Era::Legacy, 9), Err(PassingError::NotJson));
-        for late in HELD {
-            let text = format!(r#"{front}"resultType":"complete","x":[1],"{late}":"y"}}}}"#);
-            assert_eq!(passed(&text, Era::Modern, 5), Err(PassingError::Misplaced));
-            assert_eq!(passed(&text, Era::Legacy, 5), Ok(false));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_passes_however_it_is_cut(text in ".{0,40}", failed: bool, size in 1usize..9) {
-            let result = serde_json::json!({ "content": [{ "type": "text", "text": text }], "isError": failed });
-            let answer = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
-            prop_assert_eq!(passed(&answer, Era::Legacy, size), Ok(failed));
-        }
-    }
-}
+mod tests;

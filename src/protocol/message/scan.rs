@@ -1,51 +1,90 @@
 //! What one pass over the text of a message finds: where the members of its envelope stand, and what `params`, its
 //! `_meta` and a result have for members. Nothing is copied.
 
-use std::ops::Range;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
 use super::super::error::RpcError;
-use super::super::json::{JsonError, Member, Object, Raw, Reader};
+use super::super::json::{
+    self, Member, Object, Raw, Read, Span, TOO_MANY, TWICE, behind_member, byte, members, members_with,
+    open_object, read_value, word_at,
+};
 use super::super::method::Method;
 use super::{Message, MessageError, Notification, Outcome, Request, Response, RpcId};
 use crate::limits::JSON_MEMBERS_MAX;
 
-/// Where a value stands; empty when there is none.
-type Span = Range<usize>;
-
-/// An object that is read, and its members as counted from its brace.
-type Found = Option<(Span, Vec<Member>)>;
-
-/// The parts of a message.
+/// Where the parts of a message stand, nowhere when there is none, and the members of those that are read, as counted
+/// from their braces.
 #[derive(Default)]
 pub(super) struct Parts {
-    named: Named,
-    params: Found,
-    meta: Found,
-    result: Found,
-}
-
-/// The members of the envelope that mean something.
-#[derive(Default)]
-struct Named {
     version: Span,
     id: Span,
     method: Span,
     params: Span,
     result: Span,
     error: Span,
+    meta: Span,
+    in_params: Vec<Member>,
+    in_meta: Vec<Member>,
+    in_result: Vec<Member>,
+}
+
+/// A member of the envelope.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Version,
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    /// One that means nothing here.
+    Other,
+}
+
+impl Name {
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"jsonrpc" => Self::Version,
+            b"id" => Self::Id,
+            b"method" => Self::Method,
+            b"params" => Self::Params,
+            b"result" => Self::Result,
+            b"error" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+
+    /// Finds the name of a key that is written without escapes, by its first eight bytes, and where it ends. Not every
+    /// such key is found.
+    #[inline]
+    fn usual(raw: &[u8], at: usize) -> Option<(Self, usize)> {
+        const VERSION: u64 = u64::from_le_bytes(*b"\"jsonrpc");
+        const METHOD: u64 = u64::from_le_bytes(*b"\"method\"");
+        const PARAMS: u64 = u64::from_le_bytes(*b"\"params\"");
+        const RESULT: u64 = u64::from_le_bytes(*b"\"result\"");
+        const ID: u32 = u32::from_le_bytes(*b"\"id\"");
+        match word_at(raw, at) {
+            VERSION if byte(raw, at + 8) == b'"' => Some((Self::Version, at + 9)),
+            METHOD => Some((Self::Method, at + 8)),
+            PARAMS => Some((Self::Params, at + 8)),
+            RESULT => Some((Self::Result, at + 8)),
+            word if word as u32 == ID => Some((Self::Id, at + 4)),
+            _ => None,
+        }
+    }
 }
 
 impl Parts {
     /// Reads a message from its first byte to its last.
     pub(super) fn find(&mut self, raw: &Bytes) -> Result<(), MessageError> {
-        let mut reader = Reader::new(raw);
-        match reader.peek() {
-            b'[' => Err(reader
-                .check_utf8()
-                .map_or_else(MessageError::Json, |()| MessageError::Batch)),
-            b'{' => Ok(reader.whole(|reader| self.read(reader))?),
+        match byte(raw, json::blank(raw, 0)) {
+            b'{' => {
+                json::whole(raw, |at| self.read(raw, at))?;
+                Ok(())
+            }
+            b'[' => Err(json::check_utf8(raw).map_or_else(MessageError::Json, |()| MessageError::Batch)),
             // Anything else is either no JSON or no message; reading it tells which.
             _ => {
                 Raw::parse(raw)?;
@@ -57,91 +96,84 @@ impl Parts {
         }
     }
 
-    fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+    fn read(&mut self, raw: &[u8], at: usize) -> Read {
         let (mut count, mut others) = (0, Vec::new());
-        let mut more = reader.open_object()?;
+        let (mut at, mut more) = open_object(raw, at)?;
         while more {
-            let name = reader.name()?;
+            let (name, value) = if let Some((name, end)) = Name::usual(raw, at) {
+                (name, json::colon(raw, end)?)
+            } else {
+                read_name(raw, at, &mut others)?
+            };
             count += 1;
             if count > JSON_MEMBERS_MAX {
-                return reader.fails(JsonError::Members);
+                return Err(TOO_MANY);
             }
-            let known = match &*name {
-                b"jsonrpc" => Some(&mut self.named.version),
-                b"id" => Some(&mut self.named.id),
-                b"method" => Some(&mut self.named.method),
-                b"params" => Some(&mut self.named.params),
-                b"result" => Some(&mut self.named.result),
-                b"error" => Some(&mut self.named.error),
-                _ => None,
+            if self.place(name).is_some_and(|place| !place.is_empty()) {
+                return Err(TWICE);
+            }
+            at = match name {
+                Name::Params if byte(raw, value) == b'{' => self.read_params(raw, value)?,
+                Name::Result if byte(raw, value) == b'{' => members(raw, value, &mut self.in_result)?,
+                _ => read_value(raw, value)?,
             };
-            let object = reader.peek() == b'{';
-            let start = reader.offset();
-            let twice = match &known {
-                Some(place) => place.end > 0,
-                None => others.contains(&name),
-            };
-            if twice {
-                return reader.fails(JsonError::DuplicateKey);
+            if let Some(place) = self.place(name) {
+                *place = Span::new(value, at);
             }
-            match &*name {
-                b"params" if object => {
-                    let members = reader.members_with(|reader, key| {
-                        if key != b"_meta" || reader.peek() != b'{' {
-                            return reader.value();
-                        }
-                        let start = reader.offset();
-                        let members = reader.members()?;
-                        self.meta = Some((start..reader.offset(), members));
-                        Some(start)
-                    })?;
-                    self.params = Some((start..reader.offset(), members));
-                }
-                b"result" if object => {
-                    let members = reader.members()?;
-                    self.result = Some((start..reader.offset(), members));
-                }
-                _ => {
-                    reader.value()?;
-                }
-            }
-            match known {
-                Some(place) => *place = start..reader.offset(),
-                None => others.push(name),
-            }
-            more = reader.another()?;
+            (at, more) = behind_member(raw, at)?;
         }
-        Some(())
+        Ok(at)
+    }
+
+    fn read_params(&mut self, raw: &[u8], at: usize) -> Read {
+        let (meta, in_meta) = (&mut self.meta, &mut self.in_meta);
+        members_with(raw, at, &mut self.in_params, |name, value| {
+            if name != b"_meta" || byte(raw, value) != b'{' {
+                return read_value(raw, value);
+            }
+            let end = members(raw, value, in_meta)?;
+            *meta = Span::new(value, end);
+            Ok(end)
+        })
+    }
+
+    fn place(&mut self, name: Name) -> Option<&mut Span> {
+        Some(match name {
+            Name::Version => &mut self.version,
+            Name::Id => &mut self.id,
+            Name::Method => &mut self.method,
+            Name::Params => &mut self.params,
+            Name::Result => &mut self.result,
+            Name::Error => &mut self.error,
+            Name::Other => return None,
+        })
     }
 
     /// Checks what a message must be, and makes it one.
     pub(super) fn into_message(self, raw: Bytes) -> Result<Message, MessageError> {
-        let named = &self.named;
-        let text = |span: &Span| raw.get(span.clone()).unwrap_or_default();
-        let given_id = !named.id.is_empty();
-        let id = value_at(&raw, &named.id).and_then(RpcId::new);
-        let invalid = |reason, id| Err(MessageError::Invalid { reason, id });
-        if text(&named.version) != b"\"2.0\"" {
-            return invalid("`jsonrpc` must be \"2.0\"", id);
+        let text = |span: Span| raw.get(span.range()).unwrap_or_default();
+        let is_object = |span: Span| text(span).first() == Some(&b'{');
+        let id = || value_at(&raw, self.id).and_then(RpcId::new);
+        let invalid = |reason| Err(MessageError::Invalid { reason, id: id() });
+        if text(self.version) != b"\"2.0\"" {
+            return invalid("`jsonrpc` must be \"2.0\"");
         }
-        if self.params.is_none() && !named.params.is_empty() {
-            return invalid("`params` must be an object", id);
+        if !self.params.is_empty() && !is_object(self.params) {
+            return invalid("`params` must be an object");
         }
         let not_an_id = "`id` must be a string or an integer";
-        if named.method.is_empty() {
-            let outcome = match (self.result, value_at(&raw, &named.error)) {
-                (Some(result), None) => Outcome::Result(object_at(&raw, result)),
-                (None, Some(error)) if named.result.is_empty() => match read_error(&error) {
+        if self.method.is_empty() {
+            let id = id();
+            let outcome = match (is_object(self.result), value_at(&raw, self.error)) {
+                (true, None) => Outcome::Result(object_at(&raw, self.result, self.in_result)),
+                (false, Some(error)) if self.result.is_empty() => match read_error(&error) {
                     Some(error) => Outcome::Error(error),
-                    None => return invalid("`error` is malformed", id),
+                    None => return invalid("`error` is malformed"),
                 },
-                _ => {
-                    let reason = "there must be a `method`, a `result` object, or an `error`";
-                    return invalid(reason, id);
-                }
+                _ => return invalid("there must be a `method`, a `result` object, or an `error`"),
             };
-            if given_id && id.is_none() && text(&named.id) != b"null" {
-                return invalid(not_an_id, None);
+            if !self.id.is_empty() && id.is_none() && text(self.id) != b"null" {
+                return invalid(not_an_id);
             }
             return Ok(Message::Response(Response {
                 id,
@@ -150,51 +182,64 @@ impl Parts {
                 raw,
             }));
         }
-        let Some((method, method_name)) = method_at(&raw, &named.method) else {
-            return invalid("`method` must be a string", id);
+        let Some(method) = method_at(&raw, self.method) else {
+            return invalid("`method` must be a string");
         };
-        let params = self.params.map(|params| object_at(&raw, params));
-        let meta = self.meta.map(|meta| object_at(&raw, meta));
-        match id {
-            None if !given_id => Ok(Message::Notification(Notification {
-                raw,
+        let object = |span: Span, members| (!span.is_empty()).then(|| object_at(&raw, span, members));
+        if self.id.is_empty() {
+            return Ok(Message::Notification(Notification {
                 method,
-                params,
-                meta,
-            })),
-            None => invalid(not_an_id, None),
-            Some(id) => Ok(Message::Request(Request {
+                params: object(self.params, self.in_params),
+                meta: object(self.meta, self.in_meta),
                 raw,
-                id,
-                method,
-                method_name,
-                params,
-                meta,
-            })),
+            }));
         }
+        let Some(id) = id() else {
+            return invalid(not_an_id);
+        };
+        Ok(Message::Request(Request {
+            id,
+            method,
+            method_name: Raw::checked(raw.slice(self.method.range())),
+            params: object(self.params, self.in_params),
+            meta: object(self.meta, self.in_meta),
+            raw,
+        }))
     }
 }
 
-fn value_at(raw: &Bytes, span: &Span) -> Option<Raw> {
-    (!span.is_empty()).then(|| Raw::checked(raw.slice(span.clone())))
+/// Reads a key of the envelope, however it is written; those that mean nothing are only noted.
+fn read_name<'a>(raw: &'a [u8], at: usize, others: &mut Vec<Cow<'a, [u8]>>) -> Result<(Name, usize), usize> {
+    let key = json::key(raw, at)?;
+    let written = json::name(raw, &key);
+    let name = Name::of(&written);
+    if name == Name::Other {
+        if others.contains(&written) {
+            return Err(TWICE);
+        }
+        others.push(written);
+    }
+    Ok((name, key.value))
 }
 
-fn object_at(raw: &Bytes, (span, members): (Span, Vec<Member>)) -> Object {
+fn value_at(raw: &Bytes, span: Span) -> Option<Raw> {
+    (!span.is_empty()).then(|| Raw::checked(raw.slice(span.range())))
+}
+
+fn object_at(raw: &Bytes, span: Span, members: Vec<Member>) -> Object {
     Object {
-        src: raw.slice(span),
+        src: raw.slice(span.range()),
         members,
     }
 }
 
-fn method_at(raw: &Bytes, span: &Span) -> Option<(Method, Raw)> {
-    let name = value_at(raw, span)?;
-    let inner = name.as_bytes().strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let method = match Method::read(inner) {
+fn method_at(raw: &Bytes, span: Span) -> Option<Method> {
+    let inner = raw.get(span.range())?.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    Some(match Method::read(inner) {
         // Written with escapes, perhaps.
-        Method::Other => Method::parse(&name.string()?),
+        Method::Other => Method::parse(&value_at(raw, span)?.string()?),
         method => method,
-    };
-    Some((method, name))
+    })
 }
 
 fn read_error(error: &Raw) -> Option<RpcError> {
