@@ -4,11 +4,12 @@
 
 mod flow;
 mod outbox;
+pub mod queue;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub use self::flow::Flow;
@@ -141,7 +142,7 @@ impl Call {
 /// Takes the events of a call, in order. Whoever watches over the call may see each on its way.
 #[derive(Clone, Debug)]
 pub struct Events {
-    client: mpsc::Sender<Event>,
+    client: queue::Sender<Event>,
     watch: Option<Arc<dyn Watch>>,
 }
 
@@ -153,8 +154,8 @@ pub trait Watch: std::fmt::Debug + Send + Sync {
     fn alive(&self);
 }
 
-impl From<mpsc::Sender<Event>> for Events {
-    fn from(client: mpsc::Sender<Event>) -> Self {
+impl From<queue::Sender<Event>> for Events {
+    fn from(client: queue::Sender<Event>) -> Self {
         Self { client, watch: None }
     }
 }

@@ -14,7 +14,6 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -22,7 +21,7 @@ use super::query::bad;
 use super::{Caller, Name, Parts, answer, exact_ms, fault};
 use crate::catalog::listing::Kind;
 use crate::clock;
-use crate::exchange::{Answer, Call, Client, Event, Scope};
+use crate::exchange::{Answer, Call, Client, Event, Scope, queue};
 use crate::identity::Principal;
 use crate::ids::{ExecutionId, GatewayId};
 use crate::limits::{BODY_READ_TIMEOUT, EVENTS_IN_TRANSIT_MAX, TEST_EVENTS_BYTES_MAX, TEST_EVENTS_MAX};
@@ -153,7 +152,7 @@ async fn hearing<F: Future>(
     heard: &mut Heard,
     call: impl FnOnce(Call) -> F,
 ) -> F::Output {
-    let (events, mut arriving) = mpsc::channel(EVENTS_IN_TRANSIT_MAX);
+    let (events, mut arriving) = queue::bounded(EVENTS_IN_TRANSIT_MAX);
     let cancel = CancellationToken::new();
     // Whoever hangs up drops this future, which cancels.
     let _guard = cancel.clone().drop_guard();

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Waking, Poll, ready};
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -16,7 +15,7 @@ use super::fault::Fault;
 use super::operation::Operation;
 use super::session::InFlight;
 use super::{Endpoint, Sent};
-use crate::exchange::{Answer, Call, CallError, Client, Event, Flow, Task};
+use crate::exchange::{Answer, Call, CallError, Client, Event, Flow, Task, queue};
 use crate::ids::UserId;
 use crate::limits::STREAM_QUEUE_EVENTS_MAX;
 use crate::protocol::json::Raw;
@@ -30,9 +29,7 @@ use crate::telemetry::InRequest;
 #[derive(Debug)]
 pub(super) struct Running {
     unsaid: VecDeque<Notification>,
-    events: mpsc::Receiver<Event>,
-    /// The queue does not close when the work lets go of it: that would wake who has its answer already.
-    _open: mpsc::Sender<Event>,
+    events: queue::Receiver<Event>,
     work: Hosted<Result<Answer, ProxyError>>,
     /// The answer, while events that came before it are still to be heard.
     answer: Option<Box<Result<Answer, ProxyError>>>,
@@ -72,8 +69,7 @@ impl Endpoint {
     /// Starts a call, unless the user has as many in flight as may be.
     pub(super) fn start(&self, request: Request, context: Context<'_>) -> Result<Running, Fault> {
         let place = self.place(context.client.principal.user())?;
-        let (events_out, events) = mpsc::channel(STREAM_QUEUE_EVENTS_MAX);
-        let open = events_out.clone();
+        let (events_out, events) = queue::bounded(STREAM_QUEUE_EVENTS_MAX);
         let cancel = context.cancel.clone();
         let span = context.operation.span();
         let call = Box::new(Call {
@@ -99,7 +95,6 @@ impl Endpoint {
         Ok(Running {
             unsaid: VecDeque::new(),
             events,
-            _open: open,
             // Of a request whose span is not exported, the work belongs to the span around it.
             work: match span {
                 Some(span) => supervisor.host("call", work.instrument(span)),
@@ -147,7 +142,7 @@ impl Running {
                 Err(_) => Step::Answer(answer),
             });
         }
-        // Never closed, since this end holds it open too; the work wakes this when it has ended.
+        // When the queue has closed, the work is about to end, and wakes this.
         match ready!(self.events.poll_recv(cx)) {
             Some(event) => Poll::Ready(Step::Event(event)),
             None => Poll::Pending,

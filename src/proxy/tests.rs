@@ -11,6 +11,7 @@ use super::*;
 use crate::catalog::listing::{Item, Listing};
 use crate::catalog::{Catalog, Naming};
 use crate::config;
+use crate::exchange::queue;
 use crate::limits::URI_BYTES_MAX;
 use crate::policy::Rules;
 use crate::protocol::json::Raw;
@@ -76,7 +77,7 @@ fn read(uri: &str, state: Option<Raw>) -> Call {
         request_state: state,
         task: None,
         cancel: CancellationToken::new(),
-        events: mpsc::channel(4).0.into(),
+        events: queue::bounded(4).0.into(),
         streams: false,
         traceparent: None,
         request_id: None,

@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::transport::{Announced, ListError, Transport};
 use crate::catalog::listing::{Item, Kind, Listing};
 use crate::catalog::route::Route;
 use crate::config;
-use crate::exchange::{Answer, Call, CallError, Client, Event, Scope};
+use crate::exchange::{Answer, Call, CallError, Client, Event, Scope, queue};
 use crate::identity::Identity;
 use crate::ids::GatewayId;
 use crate::policy::Permit;
@@ -168,12 +168,12 @@ pub(crate) fn client() -> Arc<Client> {
 }
 
 /// A call of a tool, and where its events come out.
-pub(crate) fn tool_call() -> (Call, mpsc::Receiver<Event>) {
+pub(crate) fn tool_call() -> (Call, queue::Receiver<Event>) {
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}"#;
     let Ok(Message::Request(request)) = Message::parse(Bytes::from_static(text.as_bytes())) else {
         panic!("no request")
     };
-    let (events, received) = mpsc::channel(4);
+    let (events, received) = queue::bounded(4);
     let call = Call {
         request,
         client: client(),

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::listing::Kind;
 use crate::catalog::route::Route;
-use crate::exchange::{Call, Client, Event, Scope};
+use crate::exchange::{Call, Client, Event, Scope, queue};
 use crate::identity::Identity;
 use crate::ids::GatewayId;
 use crate::protocol::json::Raw;
@@ -44,8 +43,8 @@ pub(super) fn client(capabilities: &str) -> Client {
 }
 
 /// A call of tool `t` under id `c1` with progress token `mine`, which wants warnings.
-pub(super) fn call_of(client: Client, queue: usize) -> (Call, mpsc::Receiver<Event>) {
-    let (events, receiver) = mpsc::channel(queue);
+pub(super) fn call_of(client: Client, queue: usize) -> (Call, queue::Receiver<Event>) {
+    let (events, receiver) = queue::bounded(queue);
     let call = Call {
         request: request(
             r#"{"jsonrpc":"2.0","id":"c1","method":"tools/call","params":{"name":"t","_meta":{"progressToken":"mine"}}}"#,

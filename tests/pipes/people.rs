@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use toolgate::catalog::listing::Kind;
 use toolgate::catalog::route::Route;
 use toolgate::config;
-use toolgate::exchange::{Call, Client, Event, Scope};
+use toolgate::exchange::{Call, Client, Event, Scope, queue};
 use toolgate::identity::Identity;
 use toolgate::ids::{GatewayId, SessionId, UserId};
 use toolgate::protocol::json::Raw;
@@ -65,7 +64,7 @@ impl Person {
         self
     }
 
-    pub(crate) fn call(&self, tool: &str, arguments: &Value) -> (Route, Call, mpsc::Receiver<Event>) {
+    pub(crate) fn call(&self, tool: &str, arguments: &Value) -> (Route, Call, queue::Receiver<Event>) {
         let mut meta = json!({"progressToken": "mine"});
         if self.0.version.era() == Era::Modern {
             meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
@@ -78,7 +77,7 @@ impl Person {
         let Ok(Message::Request(request)) = Message::parse(Bytes::from(text)) else {
             panic!("no request")
         };
-        let (events, heard) = mpsc::channel(64);
+        let (events, heard) = queue::bounded(64);
         let call = Call {
             request,
             client: Arc::new(self.0.clone()),

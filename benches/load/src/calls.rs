@@ -1,6 +1,8 @@
 //! So many calls of one kind against a proxy that runs already: what profilers and instruction counts are taken of.
 //! `toolgate-bench calls URL KEY OPERATION UPSTREAM legacy|modern CLIENTS CALLS`
 
+use std::time::Instant;
+
 use crate::caller::{Operation, Talk};
 use crate::template::{Door, Speaks};
 use crate::upstream;
@@ -44,14 +46,21 @@ pub(crate) async fn run(words: &[&str]) -> Result<(), String> {
     for index in 0..clients {
         let mut caller = talk.connect(index).await?;
         tasks.spawn(async move {
+            let mut took = Vec::with_capacity(calls / clients);
             for _ in 0..calls / clients {
+                let begun = Instant::now();
                 caller.once().await?;
+                took.push(begun.elapsed());
             }
-            caller.leave().await
+            caller.leave().await.map(|()| took)
         });
     }
+    let mut took = Vec::with_capacity(calls);
     while let Some(done) = tasks.join_next().await {
-        done.map_err(|error| error.to_string())??;
+        took.extend(done.map_err(|error| error.to_string())??);
     }
+    took.sort_unstable();
+    let of_hundred = |rank: usize| took.get(took.len() * rank / 100).copied().unwrap_or_default();
+    println!("p50 {:?}, p99 {:?}", of_hundred(50), of_hundred(99));
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::inbox::Inbox;
 use super::news::News;
 use super::pending::{Ended, Ending, Entry, Lost, Pending, Waiting};
 use super::{Outgoing, Owner, Port, Tenant};
-use crate::exchange::{Call, CallError};
+use crate::exchange::{Call, CallError, queue};
 use crate::ids::GatewayId;
 use crate::limits::{IN_FLIGHT_PER_GATEWAY_MAX, STREAM_QUEUE_EVENTS_MAX};
 use crate::protocol::json::{Object, Raw};
@@ -147,7 +147,7 @@ impl Link {
         question_timeout: Duration,
         write: impl FnOnce(&Mapped) -> Bytes,
     ) -> Result<Response, CallError> {
-        let (messages, mut heard) = mpsc::channel(STREAM_QUEUE_EVENTS_MAX);
+        let (messages, mut heard) = queue::bounded(STREAM_QUEUE_EVENTS_MAX);
         let (answer, mut answered) = oneshot::channel();
         let entry = Entry {
             client: Arc::clone(&call.client),

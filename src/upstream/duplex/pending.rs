@@ -5,12 +5,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Owner;
 use crate::clock::{self, Instant};
-use crate::exchange::{Client, Scope};
+use crate::exchange::{Client, Scope, queue};
 use crate::ids::UserId;
 use crate::limits::{ABANDONED_CALL_AGE_MAX, IN_FLIGHT_PER_GATEWAY_MAX};
 use crate::protocol::message::{Message, Notification, Response};
@@ -52,7 +52,7 @@ pub(super) struct Entry {
     /// Which log messages it wants.
     pub(super) log_level: Option<LogLevel>,
     /// Takes what comes before the answer. What does not fit is dropped: one slow reader holds up nobody else.
-    pub(super) messages: mpsc::Sender<Message>,
+    pub(super) messages: queue::Sender<Message>,
     /// Takes the answer.
     pub(super) answer: oneshot::Sender<Answered>,
 }

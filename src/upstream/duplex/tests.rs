@@ -5,7 +5,7 @@ use tokio::time::{advance, sleep, timeout};
 
 use super::*;
 use crate::config;
-use crate::exchange::{Event, Outbox};
+use crate::exchange::{Event, Outbox, queue};
 use crate::identity::Identity;
 use crate::ids::SessionId;
 use crate::limits::{
@@ -134,7 +134,7 @@ impl Bench {
 
 /// A call in flight.
 struct Flying {
-    events: mpsc::Receiver<Event>,
+    events: queue::Receiver<Event>,
     outcome: tokio::sync::oneshot::Receiver<Result<Answer, CallError>>,
     cancel: CancellationToken,
 }

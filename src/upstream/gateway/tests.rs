@@ -1,10 +1,10 @@
 use std::sync::atomic::AtomicUsize;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::exchange::{Event, Question};
+use crate::exchange::{Event, Question, queue};
 use crate::limits::{
     BREAKER_BACKOFF_MIN, BREAKER_FAULTS, CALL_AGE_MAX, QUESTION_TIMEOUT, STREAM_QUEUE_EVENTS_MAX,
 };
@@ -56,7 +56,7 @@ fn question() -> (Event, oneshot::Receiver<crate::exchange::Reply>) {
     (Event::Question(Question { request, reply }), answered)
 }
 
-async fn next_question(events: &mut mpsc::Receiver<Event>) -> Question {
+async fn next_question(events: &mut queue::Receiver<Event>) -> Question {
     match events.recv().await {
         Some(Event::Question(question)) => question,
         other => panic!("no question but {other:?}"),

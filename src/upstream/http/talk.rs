@@ -9,14 +9,13 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
 
 use super::fault::Fault;
 use super::hearing;
 use super::link::Link;
 use super::pool::Slot;
 use super::session::Session;
-use crate::exchange::Call;
+use crate::exchange::{Call, queue};
 use crate::limits::{ANSWERS_AT_ONCE_MAX, ASIDES_MAX, QUESTIONS_PER_CALL_MAX};
 use crate::protocol::json::Raw;
 use crate::protocol::message::{Message, Response};
@@ -31,12 +30,12 @@ pub(super) struct Running(Mutex<Vec<Entry>>);
 struct Entry {
     /// The progress token that went upstream.
     token: Option<Raw>,
-    asides: mpsc::Sender<Message>,
+    asides: queue::Sender<Message>,
 }
 
 impl Running {
-    fn enter(&self, token: Option<Raw>) -> mpsc::Receiver<Message> {
-        let (asides, receiver) = mpsc::channel(ASIDES_MAX);
+    fn enter(&self, token: Option<Raw>) -> queue::Receiver<Message> {
+        let (asides, receiver) = queue::bounded(ASIDES_MAX);
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|entry| !entry.asides.is_closed());
         running.push(Entry { token, asides });
@@ -66,6 +65,8 @@ impl Running {
     }
 }
 
+type Told<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
+
 /// One call while it runs.
 pub(super) struct Talk<'a> {
     link: &'a Link,
@@ -73,9 +74,9 @@ pub(super) struct Talk<'a> {
     session: &'a Session,
     call: &'a Call,
     incoming: Incoming<'a>,
-    asides: mpsc::Receiver<Message>,
-    /// What is being brought back to the upstream.
-    told: FuturesUnordered<BoxFuture<'a, ()>>,
+    asides: queue::Receiver<Message>,
+    /// What is being brought back to the upstream; most calls never have any.
+    told: Option<Told<'a>>,
 }
 
 impl<'a> Talk<'a> {
@@ -94,7 +95,7 @@ impl<'a> Talk<'a> {
             call,
             asides: slot.running.enter(incoming.token().cloned()),
             incoming,
-            told: FuturesUnordered::new(),
+            told: None,
         }
     }
 
@@ -107,7 +108,7 @@ impl<'a> Talk<'a> {
             let aside = tokio::select! {
                 biased;
                 () = self.call.cancel.cancelled() => return Err(Fault::Cancelled),
-                Some(()) = self.told.next() => continue,
+                Some(()) = one_told(&mut self.told) => continue,
                 Some(aside) = self.asides.recv() => aside,
                 done = &mut wanted => return Ok(done),
             };
@@ -147,17 +148,29 @@ impl<'a> Talk<'a> {
         match taken {
             Taken::Answer(response) => return Some(response),
             Taken::Done => {}
-            Taken::Send(_) if self.told.len() >= ANSWERS_AT_ONCE_MAX + QUESTIONS_PER_CALL_MAX => {
+            Taken::Send(_)
+                if self.told.as_ref().map_or(0, Told::len)
+                    >= ANSWERS_AT_ONCE_MAX + QUESTIONS_PER_CALL_MAX =>
+            {
                 tracing::debug!(gateway.id = %self.link.gateway, "too many requests of an upstream at once; one is not answered");
             }
-            Taken::Send(body) => self.told.push(tell(self.link, self.session, body).boxed()),
-            Taken::Asked(asked) => self.told.push(answer(self.link, self.session, asked).boxed()),
+            Taken::Send(body) => self.bring(tell(self.link, self.session, body).boxed()),
+            Taken::Asked(asked) => self.bring(answer(self.link, self.session, asked).boxed()),
             Taken::ListsChanged(_) => self.link.changed(),
             Taken::Outside(notification) => hearing::outside(self.link, self.slot, notification),
             Taken::Stray => self.link.stray(),
         }
         None
     }
+
+    fn bring(&mut self, work: BoxFuture<'a, ()>) {
+        self.told.get_or_insert_default().push(work);
+    }
+}
+
+/// Waits until one thing was brought back; `None` when there is none on its way.
+async fn one_told(told: &mut Option<Told<'_>>) -> Option<()> {
+    told.as_mut()?.next().await
 }
 
 async fn answer(link: &Link, session: &Session, asked: Asked) {

@@ -1,8 +1,8 @@
 use super::*;
+use crate::exchange::queue;
 use crate::upstream::fixture::{call_of, client, message};
-use tokio::sync::mpsc;
 
-fn call(capabilities: &str, queue: usize) -> (Call, mpsc::Receiver<Event>) {
+fn call(capabilities: &str, queue: usize) -> (Call, queue::Receiver<Event>) {
     call_of(client(capabilities), queue)
 }
 
@@ -13,7 +13,7 @@ fn mapped() -> Mapped {
     }
 }
 
-fn passed(events: &mut mpsc::Receiver<Event>) -> Option<String> {
+fn passed(events: &mut queue::Receiver<Event>) -> Option<String> {
     match events.try_recv().ok()? {
         Event::Notification(notification) => Some(String::from_utf8(notification.raw.to_vec()).unwrap()),
         Event::Question(question) => Some(question.request.method.as_str().to_owned()),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use super::fake::{Conn, Fake, Seen};
-use crate::exchange::{Answer, CallError, Event, Flow};
+use crate::exchange::{Answer, CallError, Event, Flow, queue};
 use crate::limits::LARGE_ANSWER_BYTES;
 use crate::telemetry::ErrorType;
 use crate::upstream::fixture::{call_of, client, tool_route};
@@ -45,7 +45,7 @@ async fn called(fake: &Fake, repeatable: bool) -> (Result<Answer, CallError>, Op
     tokio::join!(transport.call(&route, call), reading)
 }
 
-async fn flow(events: &mut mpsc::Receiver<Event>) -> Flow {
+async fn flow(events: &mut queue::Receiver<Event>) -> Flow {
     match events.recv().await {
         Some(Event::Answer(flow)) => flow,
         other => panic!("no answer begins but {other:?}"),
