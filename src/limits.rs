@@ -374,8 +374,8 @@ pub const EXECUTIONS_QUEUED_MAX: usize = 16_384;
 pub const EXECUTIONS_QUEUED_TEXT_BYTES_MAX: usize = 64 * MIB;
 /// The writer writes at the latest after this: what is read of the records waits no longer for them.
 pub const EXECUTION_FLUSH_WAIT: Duration = Duration::from_millis(250);
-/// So many records wake the writer before that.
-pub const EXECUTION_BATCH_ROWS: usize = 256;
+/// So many records wake the writer before that. A batch costs seven turns of SQLite's thread, and half a millisecond.
+pub const EXECUTION_BATCH_ROWS: usize = 1_024;
 /// A call that runs for longer than this is shown as pending.
 pub const EXECUTION_PENDING_AFTER: Duration = Duration::from_secs(1);
 /// A call whose record is required waits this long for it.
@@ -400,10 +400,10 @@ pub const EXECUTION_STATS_ROWS_MAX: usize = 100_000;
 pub const EXECUTION_BLOCK_ROWS: usize = 4_096;
 /// The same in bytes, where arguments and results are kept: what is deleted at once when there are too many.
 pub const EXECUTION_BLOCK_BYTES: usize = MIB;
-/// Rows of one pack: what is read to find one of them.
-pub const EXECUTION_PACK_ROWS: usize = 1_024;
+/// Rows of one pack: what is read to find one of them. A batch, and what comes until it is taken.
+pub const EXECUTION_PACK_ROWS: usize = 1_280;
 /// A pack with more bytes than this takes no more rows.
-pub const EXECUTION_PACK_BYTES: usize = 64 * 1024;
+pub const EXECUTION_PACK_BYTES: usize = 128 * 1024;
 /// Blocks that a search reads at a time.
 pub const EXECUTION_BLOCKS_READ: usize = 64;
 /// A call is recorded at the latest so long after it began to be shown: where `to` is asked for, newer rows are not read.

@@ -84,6 +84,9 @@ pub(super) async fn named(
     reading: &mut SqliteConnection,
     rows: Vec<Row<'static>>,
 ) -> Result<Vec<Execution>, StoreError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let users: Vec<(u32, String)> = sqlx::query_as(
         "SELECT number, user_id FROM execution_users WHERE number IN (SELECT value FROM json_each(?))",
     )
