@@ -19,7 +19,9 @@ mod shown;
 mod sources;
 mod watch;
 
-pub use composio::{Api, Composio, MultiAccount, Preload, Tags, ToolChoice, ToolPrefixes, is_meta_tool};
+pub use composio::{
+    Api, Composio, MultiAccount, Pins, Preload, Tags, ToolChoice, ToolPrefixes, is_meta_tool,
+};
 pub use diff::{Diff, diff};
 pub use environment::{CONFIG_VARIABLE, KEY_VARIABLE};
 pub use expand::ReadFile;

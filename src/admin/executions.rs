@@ -216,6 +216,5 @@ pub(super) fn ms_of_us(us: u64) -> f64 {
 /// The store cannot be read.
 pub(super) fn unreadable(error: &StoreError) -> Problem {
     tracing::error!(%error, cause = ?error, "the record of calls could not be read");
-    let detail = "the record of calls cannot be read now; try again, and see the log";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_s(1)
+    super::fault::store()
 }

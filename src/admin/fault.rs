@@ -30,6 +30,12 @@ pub(super) fn too_many_calls(at_most: usize) -> Problem {
     .retry_after_s(SOON_S)
 }
 
+/// The store cannot be read or written: the one answer to that, whatever was asked for. The log has why.
+pub(super) fn store() -> Problem {
+    let detail = "the store failed; try again, and see the log for why (a full disk, say)";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_s(SOON_S)
+}
+
 /// The table.
 pub(super) fn problem(parts: &Parts, error: &ProxyError) -> Problem {
     match error {
@@ -77,7 +83,7 @@ fn of_call(error: &CallError, retry_in: impl FnOnce() -> Option<Duration>) -> Pr
         .retry_after_s(SOON_S),
         CallError::Refused { .. } => Problem::new(
             StatusCode::BAD_GATEWAY,
-            format!("{error}; a tool that has to ask its user something needs a client of /mcp"),
+            format!("{error}; if it has to ask its user something, it needs a client of /mcp"),
         ),
         CallError::Failed { sent: true, .. } => Problem::new(
             StatusCode::BAD_GATEWAY,

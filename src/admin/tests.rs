@@ -160,7 +160,7 @@ async fn rig_of(more: &str, on_call: impl Fn(Call) -> Called + Clone + Send + Sy
     let store = Store::in_memory().await.unwrap();
     let projects = Arc::new(Projects::new(&config.gateways, store.clone(), Supervisor::new()));
     let public_url = "https://tools.example/base".parse().unwrap();
-    let connections = Connections::new(store.clone(), projects, &public_url);
+    let connections = Connections::new(store.clone(), Arc::clone(&projects), &public_url);
     let recorder = Recorder::start(&config.executions, &store, &metrics, &supervisor).await;
     let recorder = recorder.unwrap();
     let parts = Parts {
@@ -168,11 +168,7 @@ async fn rig_of(more: &str, on_call: impl Fn(Call) -> Called + Clone + Send + Sy
         connections: Arc::new(connections),
         sealer: Arc::new(Sealer::random()),
         metrics,
-        projects: Arc::new(Projects::new(
-            &config.gateways,
-            Store::in_memory().await.unwrap(),
-            Supervisor::new(),
-        )),
+        projects,
         public_url: None,
         limits: config.limits,
         executions: store.executions(),

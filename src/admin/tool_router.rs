@@ -239,10 +239,11 @@ fn own_url(parts: &Parts, headers: &HeaderMap) -> Result<String, Problem> {
 
 fn problem(error: &SessionError) -> Problem {
     let status = match error {
+        SessionError::Store(_) => return super::fault::store(),
         SessionError::Unknown => StatusCode::NOT_FOUND,
         SessionError::Taken | SessionError::Fixed | SessionError::TooMany => StatusCode::CONFLICT,
         SessionError::Toolkit(_) | SessionError::Api(ApiError::Nobody) => StatusCode::BAD_REQUEST,
-        SessionError::Store(_) | SessionError::ShutDown => StatusCode::SERVICE_UNAVAILABLE,
+        SessionError::ShutDown => StatusCode::SERVICE_UNAVAILABLE,
         SessionError::Api(error) if error.passing() => StatusCode::SERVICE_UNAVAILABLE,
         SessionError::Api(_) => StatusCode::BAD_GATEWAY,
     };

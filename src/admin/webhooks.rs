@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{Parts, json};
 use crate::integrations::composio::Signed;
-use crate::integrations::connections::WebhookError;
+use crate::integrations::connections::{ConnectError, WebhookError};
 use crate::limits::{BODY_READ_TIMEOUT, WEBHOOK_BODY_BYTES_MAX, WEBHOOK_HEADER_BYTES_MAX};
 use crate::web::{Problem, read_body};
 
@@ -46,6 +46,10 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Problem> {
 
 fn refused(error: &WebhookError) -> Problem {
     let status = match error {
+        WebhookError::Connect(ConnectError::Store(error)) => {
+            tracing::error!(%error, cause = ?error, "the store failed, and a webhook was not taken");
+            return super::fault::store();
+        }
         WebhookError::NoSecret => {
             tracing::warn!(
                 "a webhook came, but no gateway of kind composio has a `webhook_secret`: it was not taken"

@@ -97,6 +97,21 @@ pub struct MultiAccount {
     pub max: u8,
     /// Whether a call must name its account where there are several.
     pub explicit: bool,
+    /// What sessions are bound to.
+    pub pins: Pins,
+    /// Whether agents may have connections that work made anew.
+    pub reinitiate: bool,
+}
+
+/// What a session is bound to once its user chose one of several accounts. That Composio takes the first of several pins
+/// for a call that names none is inferred; of one pin it is documented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pins {
+    /// The chosen one first, then the others: a call can name each of them.
+    #[default]
+    All,
+    /// The chosen one: no call uses another, and none can name another.
+    Chosen,
 }
 
 /// Tells whether a tool is one of the Tool Router itself.

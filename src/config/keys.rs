@@ -134,8 +134,11 @@ pub(super) const TOOL_CHOICES: &[&str] = &["enable", "disable", "tags"];
 pub(super) const TRANSPORTS: &[&str] = &["http", "sse", "stdio"];
 /// The words of `era`.
 pub(super) const ERAS: &[&str] = &["auto", "legacy", "modern"];
-/// The words of `processes`.
+/// The words of `api`.
 pub(super) const COMPOSIO_APIS: &[&str] = &["sessions", "mcp_servers"];
+/// The words of `multi_account_pins`.
+pub(super) const PINS: &[&str] = &["all", "chosen"];
+/// The words of `processes`.
 pub(super) const PROCESSES: &[&str] = &["shared", "per_user", "per_session"];
 /// The words of `prefix`.
 pub(super) const PREFIXES: &[&str] = &["never", "on_conflict", "always"];
@@ -213,6 +216,8 @@ pub const KEYS: &[Key] = &[
     key("gateways.*.multi_account", Kind::Flag, WhenAbsent::Text("false"), "Whether a user may have several accounts of one toolkit."),
     number("gateways.*.multi_account_max", (2, 10), limits::COMPOSIO_ACCOUNTS_PER_TOOLKIT, "Accounts of one toolkit, with `multi_account`."),
     key("gateways.*.multi_account_explicit", Kind::Flag, WhenAbsent::Text("false"), "Whether a call must name its account where there are several, with `multi_account`. Otherwise the account that the user chose is used, or the one that was connected last."),
+    key("gateways.*.multi_account_pins", Kind::Choice(PINS), WhenAbsent::Text("all"), "Which accounts a session is bound to once its user chose one, with `multi_account`: `all`, the chosen one first, so that calls can name the others; or the `chosen` one alone. Composio does not document that it takes the first where a call names none; should it take another, `chosen` is right."),
+    key("gateways.*.multi_account_reinitiate", Kind::Flag, WhenAbsent::Text("false"), "Whether an agent may have connections that work made anew (`reinitiate_all` of `COMPOSIO_MANAGE_CONNECTIONS`), with `multi_account`. Composio documents that they are replaced; users add an account with `POST /api/integrations/{toolkit}/connect` and an `alias`."),
     key("gateways.*.callback_url", Kind::Text, WhenAbsent::Absent, "Where browsers come back to from a connection: a page of your own, which gets `state` in its query and hands it to `POST /api/integrations/{toolkit}/complete`. Absent: Toolgate's page below `public_url`; for what `COMPOSIO_MANAGE_CONNECTIONS` begins, Composio's."),
     key("gateways.*.webhook_secret", Kind::Text, WhenAbsent::Absent, "The secret of the project's webhook subscription, best as `${VAR}`. Never printed. Absent: `POST /api/webhooks/composio` is 404."),
     duration("gateways.*.timeout_ms", (100, DAY_MS), limits::CALL_TIMEOUT, "A whole call. When the key is absent, `kind = \"composio\"` takes 240000: some of its tools block for minutes."),

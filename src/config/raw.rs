@@ -211,6 +211,8 @@ pub(super) struct RawGateway {
     pub(super) multi_account: bool,
     pub(super) multi_account_max: Option<usize>,
     pub(super) multi_account_explicit: bool,
+    pub(super) multi_account_pins: Option<String>,
+    pub(super) multi_account_reinitiate: Option<bool>,
     pub(super) callback_url: Option<String>,
     pub(super) webhook_secret: Option<String>,
     pub(super) timeout_ms: Option<u64>,

@@ -7,6 +7,7 @@
 mod disconnect;
 mod flow;
 mod listing;
+mod looks;
 mod reach;
 mod settle;
 mod webhook;
@@ -18,6 +19,7 @@ use url::Url;
 
 pub use self::flow::{Begun, Connect, State, Works};
 pub use self::listing::{Listed, ToolkitStanding};
+use self::looks::Looks;
 pub use self::settle::CameBack;
 pub use self::webhook::{Noted, WebhookError};
 use super::composio::ApiError;
@@ -43,6 +45,8 @@ pub struct Connections {
     links: Turns,
     /// So is what comes of them.
     settling: Turns,
+    /// A look that is older than what came of one writes nothing.
+    looks: Looks,
 }
 
 /// Why a connection is not as it was asked for.
@@ -105,6 +109,7 @@ impl Connections {
             changes: watch::Sender::new(0),
             links: Turns::default(),
             settling: Turns::default(),
+            looks: Looks::default(),
         }
     }
 

@@ -22,7 +22,7 @@ const WAIT_FOR_CONNECTIONS: &str = "COMPOSIO_WAIT_FOR_CONNECTIONS";
 /// # Errors
 /// [`ProxyError::UnknownTool`] that names the part, [`ProxyError::UnknownToolkit`] that names the toolkit, for one that
 /// is refused and one that nobody has alike; [`ProxyError::InvalidParams`] where it cannot be seen what is named, and
-/// for `reinitiate_all` where a user has one account of a toolkit.
+/// for `reinitiate_all` unless the operator allows it.
 pub(super) fn admit(
     view: &View,
     options: &config::Composio,
@@ -87,12 +87,8 @@ fn admit_toolkits(
 ) -> Result<(), ProxyError> {
     let again = arguments.and_then(|arguments| arguments.get("reinitiate_all"));
     let kept = |again: &crate::protocol::json::Raw| again.is_null() || again.bool() == Some(false);
-    if options.multi_account.is_none() && !again.as_ref().is_none_or(kept) {
-        return Err(ProxyError::InvalidParams(
-            "`reinitiate_all` would make second accounts beside those that work, and a user has one of each toolkit \
-             here: leave it out. What is not connected gets a link without it; a user who wants another account \
-             connects with `reconnect` (POST /api/integrations/{toolkit}/connect)",
-        ));
+    if !again.as_ref().is_none_or(kept) {
+        refuse_again(options)?;
     }
     let toolkits = arguments.and_then(|arguments| arguments.get("toolkits")?.array());
     let toolkits = toolkits.ok_or(ProxyError::InvalidParams(
@@ -116,6 +112,25 @@ fn admit_toolkits(
         }
     }
     Ok(())
+}
+
+/// Whether connections that work may be replaced: Composio documents that `reinitiate_all` does it, and says no more of
+/// it where a user has several, so that there the operator decides. Whose they are is not in question: a session reaches
+/// its own user's accounts alone.
+fn refuse_again(options: &config::Composio) -> Result<(), ProxyError> {
+    match options.multi_account {
+        Some(several) if several.reinitiate => Ok(()),
+        Some(_) => Err(ProxyError::InvalidParams(
+            "`reinitiate_all` would replace accounts that work: leave it out. What is not connected gets a link without \
+             it; a user who wants one more account connects with an `alias` (POST /api/integrations/{toolkit}/connect), \
+             and an operator may allow it with `multi_account_reinitiate`",
+        )),
+        None => Err(ProxyError::InvalidParams(
+            "`reinitiate_all` would make second accounts beside those that work, and a user has one of each toolkit \
+             here: leave it out. What is not connected gets a link without it; a user who wants another account \
+             connects with `reconnect` (POST /api/integrations/{toolkit}/connect)",
+        )),
+    }
 }
 
 /// As Composio writes slugs: what is spelt otherwise could mean a tool that the rules refuse.

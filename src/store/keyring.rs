@@ -84,7 +84,8 @@ impl Keyring {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self(Vec::new()),
             Err(error) => return Err(failed(error)),
         };
-        if ring.turn(now_unix_s) {
+        let dated = ring.date(now_unix_s);
+        if ring.turn(now_unix_s) || dated {
             ring.write(path).map_err(failed)?;
         }
         Ok(ring)
@@ -93,7 +94,9 @@ impl Keyring {
     /// Adds a key to a ring and its file when the newest is old. Tells whether it did.
     pub(super) fn turn_with_file(&mut self, path: &Path, now_unix_s: u64) -> Result<bool, StoreError> {
         let mut next = self.clone();
-        if !next.turn(now_unix_s) {
+        let dated = next.date(now_unix_s);
+        let turned = next.turn(now_unix_s);
+        if !(turned || dated) {
             return Ok(false);
         }
         next.write(path).map_err(|source| StoreError::Place {
@@ -101,7 +104,21 @@ impl Keyring {
             source,
         })?;
         *self = next;
-        Ok(true)
+        Ok(turned)
+    }
+
+    /// Takes keys of the future, which a clock made that was wrong, for made now: they would not turn until then. Tells
+    /// whether there were any.
+    fn date(&mut self, now_unix_s: u64) -> bool {
+        let mut dated = false;
+        for key in self.0.iter_mut().filter(|key| key.made_unix_s > now_unix_s) {
+            key.made_unix_s = now_unix_s;
+            dated = true;
+        }
+        if dated {
+            tracing::warn!("a key of the store is dated in the future; it is taken for made now");
+        }
+        dated
     }
 
     /// Adds a key when there is none or the newest is old. Tells whether it did.

@@ -190,3 +190,34 @@ async fn a_database_of_every_earlier_schema_is_brought_forward_with_its_rows() {
         store.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_key_of_the_future_turns_after_the_usual_time_however_often_the_store_is_opened() {
+    let (folder, year) = (tempfile::tempdir().unwrap(), 365 * 24 * 3600);
+    let age = STORE_KEY_AGE_MAX.as_secs();
+    let keys = || {
+        let file = folder.path().join("data/toolgate.db.keys");
+        std::fs::read_to_string(file).unwrap().lines().count()
+    };
+    // The first time by a clock that is a year ahead.
+    for (now, count) in [(NOW + year, 1), (NOW, 1), (NOW + age - 1, 1), (NOW + age, 2)] {
+        reopened(&place(&folder), now).await.close().await;
+        assert_eq!(keys(), count, "{now}");
+    }
+    // So does one that is met while the store is open.
+    let store = reopened(&place(&folder), NOW + 2 * year).await;
+    let text = store
+        .sealer()
+        .seal(Purpose::Session, b"alice", b"x", u64::MAX)
+        .unwrap();
+    for (now, newest) in [
+        (NOW + year, true),
+        (NOW + year + age - 1, true),
+        (NOW + year + age, false),
+    ] {
+        store.turn_keys(now).await.unwrap();
+        assert_eq!(store.sealer().is_newest(&text), newest, "{now}");
+        let opened = store.sealer().open(Purpose::Session, b"alice", &text, NOW);
+        assert_eq!(opened, Ok(b"x".to_vec()));
+    }
+}

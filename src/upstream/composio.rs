@@ -7,6 +7,7 @@
 mod accounts;
 mod connecting;
 mod failed_tool;
+mod fault;
 mod users;
 
 use std::sync::Arc;
@@ -21,19 +22,18 @@ use self::connecting::{Connecting, Next};
 use self::users::{Lease, Slot, Users, Whose};
 use super::http::fault::Fault;
 use super::http::flight::Landed;
-use super::http::wire::Wire;
-use super::http::{Failed, HttpSettings, HttpTransport, SettingsError};
+use super::http::wire::{Wire, Words};
+use super::http::{HttpSettings, HttpTransport, SettingsError};
 use super::transport::{Announced, ListError, Transport, pass_on};
 use crate::catalog::listing::{Kind, Listing};
 use crate::catalog::route::Route;
 use crate::exchange::{Answer, Call, CallError, Client};
 use crate::ids::GatewayId;
 use crate::integrations::Project;
-use crate::integrations::composio::{ApiError, LISTING_USER};
+use crate::integrations::composio::LISTING_USER;
 use crate::integrations::connections::Connections;
 use crate::integrations::sessions::{Opened, SessionError};
 use crate::limits::{UPSTREAM_SESSION_IDLE_MAX, UPSTREAM_SESSION_SWEEP_INTERVAL};
-use crate::protocol::error::{INVALID_PARAMS, RpcError};
 use crate::protocol::message::Request;
 use crate::protocol::version::Era;
 use crate::supervisor::Supervisor;
@@ -116,7 +116,7 @@ impl ComposioTransport {
             let held = tokio::select! {
                 biased;
                 () = call.cancel.cancelled() => return Err(CallError::Cancelled),
-                held = shared.open(&lease) => held.map_err(|error| shared.not_opened(&error))?,
+                held = shared.open(&lease) => held.map_err(|error| fault::not_opened(shared.gateway(), &error))?,
             };
             match held.value.link.carry(route, call).await {
                 Ok(answer) => {
@@ -137,7 +137,7 @@ impl ComposioTransport {
                 Err(failed) if matches!(failed.fault, Fault::Gone(_)) => {
                     shared.forget(&lease, &held);
                     if remade {
-                        return Err(shared.told(failed));
+                        return Err(fault::told(shared.gateway(), failed));
                     }
                     remade = true;
                 }
@@ -145,11 +145,11 @@ impl ComposioTransport {
                 Err(failed) if matches!(failed.fault, Fault::Unauthorized(_)) => {
                     if tried_key || !held.value.proven.load(Ordering::Acquire) {
                         shared.refused_the_key(&held.value);
-                        return Err(shared.told(failed));
+                        return Err(fault::told(shared.gateway(), failed));
                     }
                     tried_key = true;
                 }
-                Err(failed) => return Err(shared.told(failed)),
+                Err(failed) => return Err(fault::told(shared.gateway(), failed)),
             }
         }
     }
@@ -169,7 +169,11 @@ impl ComposioTransport {
                     shared.forget(&lease, &opened);
                     remade = true;
                 }
-                Err(fault) => return Err(ListError(text_of(&fault).unwrap_or_else(|| fault.to_string()))),
+                Err(fault) => {
+                    return Err(ListError(
+                        fault::text_of(&fault).unwrap_or_else(|| fault.to_string()),
+                    ));
+                }
             }
         }
     }
@@ -178,7 +182,7 @@ impl ComposioTransport {
         let shared = &self.0;
         let lease = shared.lease(&Whose::of(client))?;
         let opened = shared.open(&lease).await;
-        let opened = opened.map_err(|error| shared.not_opened(&error))?;
+        let opened = opened.map_err(|error| fault::not_opened(shared.gateway(), &error))?;
         opened.value.link.watch_resource(route, client, wanted).await
     }
 }
@@ -211,7 +215,14 @@ impl Shared {
             return Err(SessionError::ShutDown);
         }
         let opened = self.project.open(&whose.user, &whose.which).await?;
-        let wire = self.wire.private_at(opened.session.mcp_url.clone());
+        let (project, session) = (Arc::clone(&self.project), opened.session.clone());
+        let words: Words = Arc::new(move |said| {
+            let refusal = project
+                .api()
+                .refusal_at(&session, said.status, said.retry_after, said.body);
+            refusal.map(|refusal| refusal.to_string())
+        });
+        let wire = self.wire.private_at(opened.session.mcp_url.clone(), words);
         let link = HttpTransport::over(wire, self.settings.clone(), &self.supervisor);
         if whose.user.as_str() == LISTING_USER {
             pass_on(link.changes(), &self.changes, &self.supervisor);
@@ -257,33 +268,6 @@ impl Shared {
     fn gateway(&self) -> &GatewayId {
         &self.settings.gateway
     }
-
-    fn not_opened(&self, error: &SessionError) -> CallError {
-        let gateway = self.gateway().clone();
-        match error {
-            // Nothing is wrong with the gateway.
-            SessionError::Api(ApiError::Nobody) | SessionError::Unknown | SessionError::Toolkit(_) => {
-                CallError::Refused {
-                    gateway,
-                    error: RpcError::new(INVALID_PARAMS, error.to_string()),
-                }
-            }
-            error => CallError::Unavailable {
-                gateway,
-                reason: error.to_string(),
-            },
-        }
-    }
-
-    fn told(&self, failed: Failed) -> CallError {
-        match text_of(&failed.fault) {
-            Some(reason) => CallError::Unavailable {
-                gateway: self.gateway().clone(),
-                reason,
-            },
-            None => failed.into_call_error(self.gateway()),
-        }
-    }
 }
 
 /// Ends a link; the session stays.
@@ -297,26 +281,6 @@ async fn end_all(slots: Vec<Arc<Slot>>) {
     stream::iter(slots)
         .for_each_concurrent(ENDS_AT_ONCE, |slot| async move { end(&slot).await })
         .await;
-}
-
-/// Says what the operator of this kind of gateway can do about a fault; `None`: what is said of any gateway is right.
-fn text_of(fault: &Fault) -> Option<String> {
-    match fault {
-        Fault::Unauthorized(status) => Some(format!(
-            "Composio refused the key at the session's MCP endpoint (HTTP {}); set COMPOSIO_API_KEY, or the gateway's \
-             `api_key`, to the key of a project (ak_…) that may execute tools",
-            status.as_u16()
-        )),
-        Fault::Redirect { status, .. } => Some(format!(
-            "the MCP endpoint of the Composio session redirects (HTTP {}), and the key goes nowhere else",
-            status.as_u16()
-        )),
-        Fault::Gone(status) => Some(format!(
-            "Composio has the session, but its MCP endpoint says that it is gone (HTTP {})",
-            status.as_u16()
-        )),
-        _ => None,
-    }
 }
 
 impl Transport for ComposioTransport {

@@ -150,6 +150,13 @@ impl Fake {
         world.sessions.values().map(of).collect()
     }
 
+    /// Returns the toolkits of a session, as Composio shows them.
+    pub(crate) fn toolkits_of(&self, session: &str) -> Value {
+        let world = self.world();
+        let session = &world.sessions[session];
+        session_blocks::shown(&session.user_id, &session.blocks)["toolkits"].clone()
+    }
+
     /// Deletes the sessions of a user, as somebody at Composio would.
     pub(crate) fn delete_sessions_of(&self, user: &str) {
         self.change(|world| {

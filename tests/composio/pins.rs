@@ -250,3 +250,35 @@ async fn a_call_that_meets_an_account_which_went_elsewhere_goes_on_with_another(
     assert!(went.last_text().contains("Ask the user to open"), "{went:?}");
     house.stop().await;
 }
+
+#[tokio::test]
+async fn whichever_of_several_pins_composio_takes_there_is_a_setting_with_which_it_is_the_chosen_one() {
+    for (first_is_taken, setting) in [(true, "all"), (true, "chosen"), (false, "chosen")] {
+        let fake = Fake::start().await;
+        fake.control(&json!({ "do": "switch", "name": "first_pin_is_taken", "to": first_is_taken }));
+        let more = format!("{SEVERAL}\nmulti_account_pins = '{setting}'");
+        let (house, first, second) = two(&fake, &more).await;
+        let agent = Agent::new(&house, "alice", Era::Modern, false).await;
+        choose(&house, &first).await;
+        let pins = match setting {
+            "all" => json!({ "gmail": [first, second] }),
+            _ => json!({ "gmail": [first] }),
+        };
+        directly(&agent).await;
+        assert_eq!(told(&fake).last(), Some(&pins), "{setting}");
+        assert_eq!(used(&fake).as_ref(), Some(&first), "{first_is_taken} {setting}");
+        // What only `all` can: a part that names another account runs with it. With the chosen one alone none does.
+        let went = agent.call(MULTI, part(Some(&second)), never).await.said();
+        assert_eq!(went["successful"], setting == "all", "{went}");
+        house.stop().await;
+    }
+    // What the setting is there for.
+    let fake = Fake::start().await;
+    fake.control(&json!({ "do": "switch", "name": "first_pin_is_taken", "to": false }));
+    let (house, first, second) = two(&fake, SEVERAL).await;
+    let agent = Agent::new(&house, "alice", Era::Modern, false).await;
+    choose(&house, &first).await;
+    directly(&agent).await;
+    assert_eq!(used(&fake), Some(second));
+    house.stop().await;
+}

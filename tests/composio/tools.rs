@@ -292,15 +292,20 @@ async fn manage(gate: &Gate, arguments: Value) -> Value {
 }
 
 #[tokio::test]
-async fn working_connections_are_not_replaced_by_an_agent_where_a_user_has_one_of_each() {
+async fn working_connections_are_not_replaced_by_an_agent_unless_the_operator_allows_it() {
     let fake = connected().await;
-    let alone = gate(&fake, TWO, |_| ()).await;
     let before = fake.accounts_of("alice").len();
-    for again in [json!(true), json!("true"), json!(1)] {
-        let answer = manage(&alone, json!({ "toolkits": ["github"], "reinitiate_all": again })).await;
-        assert_eq!(answer["error"]["code"], -32602, "{answer}");
-        assert!(message(&answer).contains("`reconnect`"), "{answer}");
+    let one = gate(&fake, TWO, |_| ()).await;
+    let several = gate(&fake, &format!("{TWO}multi_account = true\n"), |_| ()).await;
+    for (alone, part) in [(&one, "`reconnect`"), (&several, "`multi_account_reinitiate`")] {
+        for again in [json!(true), json!("true"), json!(1)] {
+            let answer = manage(alone, json!({ "toolkits": ["github"], "reinitiate_all": again })).await;
+            assert_eq!(answer["error"]["code"], -32602, "{answer}");
+            assert!(message(&answer).contains(part), "{answer}");
+        }
     }
+    several.stop().await;
+    let alone = one;
     assert_eq!(fake.calls_of("alice"), 0, "nothing was sent");
     // Without it what works stays, and what is missing gets its link.
     for kept in [json!({}), json!({ "reinitiate_all": false })] {
@@ -311,8 +316,9 @@ async fn working_connections_are_not_replaced_by_an_agent_where_a_user_has_one_o
     }
     assert_eq!(fake.accounts_of("alice").len(), before);
     alone.stop().await;
-    // Where a user may have several, it makes another beside the one that works.
-    let several = gate(&fake, &format!("{TWO}multi_account = true\n"), |_| ()).await;
+    // Where the operator allows it, it is Composio's to say what becomes of the one that works.
+    let allowed = format!("{TWO}multi_account = true\nmulti_account_reinitiate = true\n");
+    let several = gate(&fake, &allowed, |_| ()).await;
     let answer = manage(
         &several,
         json!({ "toolkits": ["github"], "reinitiate_all": true }),
@@ -329,6 +335,9 @@ async fn working_connections_are_not_replaced_by_an_agent_where_a_user_has_one_o
 #[tokio::test]
 async fn a_toolkit_that_the_caller_does_not_have_cannot_be_connected_or_waited_for() {
     let fake = connected().await;
+    for (name, to) in [("waiting_is_there", json!(true)), ("wait_ms", json!(50))] {
+        fake.control(&json!({ "do": "switch", "name": name, "to": to }));
+    }
     let gate = gate(&fake, TWO, |_| ()).await;
     let made = gate
         .http
@@ -346,14 +355,19 @@ async fn a_toolkit_that_the_caller_does_not_have_cannot_be_connected_or_waited_f
         (narrow, None, "gmail", false),
         (narrow, None, "github", true),
     ] {
-        let arguments = json!({ "toolkits": ["github", toolkit] });
-        let params = json!({ "name": "COMPOSIO_MANAGE_CONNECTIONS", "arguments": arguments });
-        let before = fake.accounts_of("alice").len();
-        let (_, answer) = gate.ask_at(url, key, "tools/call", params).await;
-        assert_eq!(answer.get("error").is_none(), right, "{toolkit}: {answer}");
-        if !right {
-            assert_eq!(message(&answer), format!("Unknown toolkit: {toolkit}"));
-            assert_eq!(fake.accounts_of("alice").len(), before, "nothing was begun");
+        for tool in ["COMPOSIO_MANAGE_CONNECTIONS", "COMPOSIO_WAIT_FOR_CONNECTIONS"] {
+            let arguments = json!({ "toolkits": ["github", toolkit] });
+            let params = json!({ "name": tool, "arguments": arguments });
+            let before = (fake.accounts_of("alice").len(), fake.calls_of("alice"));
+            let (_, answer) = gate.ask_at(url, key, "tools/call", params).await;
+            assert_eq!(answer.get("error").is_none(), right, "{tool} {toolkit}: {answer}");
+            let after = (fake.accounts_of("alice").len(), fake.calls_of("alice"));
+            if right {
+                assert!(after.1 > before.1, "{tool} {toolkit}: {answer}");
+            } else {
+                assert_eq!(message(&answer), format!("Unknown toolkit: {toolkit}"));
+                assert_eq!(after, before, "nothing was begun, and nothing sent");
+            }
         }
     }
     for toolkits in [

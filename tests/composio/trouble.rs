@@ -194,3 +194,73 @@ async fn a_key_that_is_refused_after_minutes_of_success_is_tried_once_more_and_t
     assert_eq!(fake.creates_of("alice"), 1);
     gate.stop().await;
 }
+
+#[tokio::test]
+async fn what_composio_says_at_a_sessions_endpoint_is_read_too_and_shuts_nobody_else_out() {
+    let stale = error_body(400, 4300, "ToolRouterV2_BadRequest", "that cannot be");
+    let telling = json!({ "error": { "message": format!("{KEY} may not use trs_x"),
+        "slug": "S", "errors": ["x".repeat(5000)] } });
+    let rpc =
+        json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32602, "message": "no such field" } });
+    let broken = error_body(500, 1, "ToolRouterV2_InternalServerError", "we are sorry");
+    let limited = |headers| Odd {
+        status: 429,
+        headers,
+        body: r#"{"message":"Rate limit exceeded. Limit: 2000"}"#.to_owned(),
+    };
+    for gives_ids in [false, true] {
+        let fake = connected().await;
+        let gate = Gate::start(&fake).await;
+        if gives_ids {
+            fake.gives_ids();
+        }
+        assert_eq!(login(&gate.who(ALICE).await), "alice");
+        for (odd, parts) in [
+            (
+                limited(vec![("retry-after", "60")]),
+                &["HTTP 429", "Rate limit exceeded. Limit: 2000", "in 60 seconds"][..],
+            ),
+            (
+                limited(vec![]),
+                &["Rate limit exceeded. Limit: 2000", "try again later"],
+            ),
+            (
+                odd(400, &stale),
+                &["HTTP 400", "ToolRouterV2_BadRequest", "that cannot be"],
+            ),
+            (odd(400, &telling), &["HTTP 400", "S: *** may not use ***"]),
+            (odd(400, &rpc), &["no such field"]),
+            (
+                odd(500, &broken),
+                &["HTTP 500", "ToolRouterV2_InternalServerError", "we are sorry"],
+            ),
+        ] {
+            let before = fake.calls_of("alice");
+            fake.next_mcp(odd);
+            let answer = gate.who(ALICE).await;
+            for part in parts {
+                assert!(message(&answer).contains(part), "{part}: {answer}");
+            }
+            assert!(!answer.to_string().contains(KEY), "{answer}");
+            assert!(message(&answer).len() < 1000, "{answer}");
+            assert_eq!(
+                (fake.calls_of("alice"), fake.creates_of("alice")),
+                (before + 1, 1),
+                "it is not sent again"
+            );
+            assert_eq!(login(&gate.who(ALICE).await), "alice");
+        }
+        // What is wrong with one user's session is no fault of the gateway.
+        for _ in 0..6 {
+            fake.next_mcp(odd(400, &stale));
+            assert!(message(&gate.who(ALICE).await).contains("that cannot be"));
+        }
+        for _ in 0..6 {
+            fake.next_create(odd(400, &stale));
+            assert!(message(&gate.who(BOB).await).contains("that cannot be"));
+        }
+        assert_eq!(login(&gate.who(ALICE).await), "alice");
+        assert_eq!(login(&gate.who(BOB).await), "bob");
+        gate.stop().await;
+    }
+}

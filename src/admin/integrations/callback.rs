@@ -123,10 +123,11 @@ fn of_error(error: &ConnectError) -> Message {
                 "Composio could not be asked. Load this page again in a moment.".to_owned(),
             )
         }
+        // The store, most likely: nothing is lost by coming again.
         error => {
-            tracing::error!(%error, "a browser that came back could not be answered");
+            tracing::error!(%error, cause = ?error, "a browser that came back could not be answered");
             (
-                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::SERVICE_UNAVAILABLE,
                 "It is not known yet whether it worked",
                 "Something went wrong here. Load this page again in a moment.".to_owned(),
             )
@@ -166,6 +167,6 @@ mod tests {
         }
         assert_eq!(message(Err(ConnectError::NoFlow)).status, 400);
         assert_eq!(message(Err(ConnectError::Foreign)).status, 400);
-        assert_eq!(message(Err(ConnectError::NotConnected)).status, 500);
+        assert_eq!(message(Err(ConnectError::NotConnected)).status, 503);
     }
 }

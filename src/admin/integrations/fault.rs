@@ -2,9 +2,11 @@
 
 use http::StatusCode;
 
+use crate::admin::fault::store;
 use crate::ids::GatewayId;
 use crate::integrations::composio::ApiError;
 use crate::integrations::connections::ConnectError;
+use crate::integrations::sessions::SessionError;
 use crate::limits::{CONNECT_FLOWS_OPEN_MAX, CONNECT_STATE_AGE_MAX};
 use crate::web::Problem;
 
@@ -32,12 +34,10 @@ pub(super) fn problem(error: &ConnectError, toolkit: &str) -> Problem {
     match error {
         ConnectError::Api(error) => of_api(error),
         ConnectError::Store(error) => {
-            tracing::error!(%error, "the store failed");
-            Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the store failed; the log says why",
-            )
+            tracing::error!(%error, cause = ?error, "the store failed");
+            store()
         }
+        ConnectError::Session(SessionError::Store(_)) => store(),
         ConnectError::Session(error) => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after_s(SOON_S)
         }

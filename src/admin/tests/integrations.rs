@@ -1,6 +1,7 @@
 //! The routes of connections in front of a Composio of a few lines: enough for every field of their answers. What they
 //! do is tested against the whole fake in `tests/composio`.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
@@ -129,6 +130,43 @@ async fn a_toolkit_is_connected_and_disconnected_over_rest() {
         serde_json::json!({ "connected": true, "needsAuth": false })
     );
     assert_eq!(got[7].1["authUrl"], "https://c.example/l");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_one_answer_whatever_was_asked_for() {
+    let (rig, _) = integrated().await;
+    rig.store.close().await;
+    let execution = format!("/executions/{}", crate::ids::ExecutionId::first_of(1));
+    let mut told = BTreeSet::new();
+    for (method, path, body) in [
+        ("GET", "/integrations", ""),
+        ("POST", "/integrations/gmail/connect", "{}"),
+        ("POST", "/integrations/gmail/complete", "{}"),
+        ("PATCH", "/integrations/gmail", r#"{"enabled":true}"#),
+        ("DELETE", "/integrations/gmail", ""),
+        ("POST", "/tool-router/create-session", r#"{"userId":"alice"}"#),
+        ("GET", "/tool-router/sessions", ""),
+        ("GET", "/tool-router/sessions/cs_1", ""),
+        ("PATCH", "/tool-router/sessions/cs_1", r#"{"toolkits":["gmail"]}"#),
+        ("DELETE", "/tool-router/sessions/cs_1", ""),
+        ("GET", "/executions", ""),
+        ("GET", &execution, ""),
+        ("GET", "/stats", ""),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-type", "application/json");
+        let request = request.header("host", "h.example");
+        let got = rig.send("alice", request.body(body.into()).unwrap()).await;
+        let detail = got.problem(503);
+        assert!(got.headers.contains_key("retry-after"), "{method} {path}");
+        told.insert(detail);
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    // A browser gets a page that says the same in its own way.
+    let state = "A".repeat(43);
+    let back = Request::get(format!("/integrations/callback?state={state}")).body(Body::empty());
+    let response = rig.router.clone().oneshot(back.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 503);
 }
 
 #[tokio::test]

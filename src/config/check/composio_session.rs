@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Checker;
 use crate::config::raw::{RawCommand, RawGateway, RawToolChoice};
-use crate::config::{MultiAccount, Preload, Tags, ToolChoice, ToolPrefixes, is_meta_tool};
+use crate::config::{MultiAccount, Pins, Preload, Tags, ToolChoice, ToolPrefixes, is_meta_tool};
 use crate::limits;
 
 /// What Composio marks tools with.
@@ -241,11 +241,18 @@ impl Checker<'_> {
             return Some(MultiAccount {
                 max: u8::try_from(max).unwrap_or(u8::MAX),
                 explicit: raw.multi_account_explicit,
+                pins: match raw.multi_account_pins.as_deref() {
+                    Some("chosen") => Pins::Chosen,
+                    _ => Pins::All,
+                },
+                reinitiate: raw.multi_account_reinitiate.unwrap_or(false),
             });
         }
         let without = [
             ("multi_account_max", raw.multi_account_max.is_some()),
             ("multi_account_explicit", raw.multi_account_explicit),
+            ("multi_account_pins", raw.multi_account_pins.is_some()),
+            ("multi_account_reinitiate", raw.multi_account_reinitiate.is_some()),
         ];
         for (key, _) in without.iter().filter(|(_, there)| *there) {
             self.problem(&format!("{path}.{key}"), "goes with multi_account = true");

@@ -107,6 +107,7 @@ impl Checker<'_> {
             ("base_url", raw.base_url.is_some()),
             ("api", raw.api.is_some()),
             ("toolkits", raw.toolkits.is_some()),
+            ("tool_prefixes", !raw.tool_prefixes.is_empty()),
             ("tools", !raw.tools.is_empty()),
             ("tags", !raw.tags.is_empty()),
             ("auth_configs", !raw.auth_configs.is_empty()),
@@ -115,6 +116,8 @@ impl Checker<'_> {
             ("multi_account", raw.multi_account),
             ("multi_account_max", raw.multi_account_max.is_some()),
             ("multi_account_explicit", raw.multi_account_explicit),
+            ("multi_account_pins", raw.multi_account_pins.is_some()),
+            ("multi_account_reinitiate", raw.multi_account_reinitiate.is_some()),
             ("callback_url", raw.callback_url.is_some()),
             ("webhook_secret", raw.webhook_secret.is_some()),
         ];

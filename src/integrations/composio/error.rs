@@ -57,7 +57,7 @@ pub enum ApiError {
         &'static str,
     ),
     /// 429: nothing was processed.
-    #[error("Composio's rate limit is reached (HTTP 429{said})")]
+    #[error("Composio's rate limit is reached (HTTP 429{said}); {}", again(*.retry_after))]
     RateLimited {
         /// What Composio said.
         said: String,
@@ -108,6 +108,22 @@ impl ApiError {
         } else {
             Self::Broken(cause)
         }
+    }
+
+    /// Reads a status that came at a session's MCP endpoint; `None` where it is not in the form of Composio's errors.
+    pub(super) fn at_endpoint(
+        status: StatusCode,
+        retry_after: &str,
+        body: &[u8],
+        secrets: &[&str],
+    ) -> Option<Self> {
+        let said = said(body, secrets);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let seconds = retry_after.trim().parse().ok();
+            let retry_after = seconds.map(Duration::from_secs);
+            return Some(Self::RateLimited { said, retry_after });
+        }
+        (!said.is_empty()).then_some(Self::Status { status, said })
     }
 
     /// Reads a status that is no success. Of what Composio says, `secrets` are not shown.
@@ -251,6 +267,15 @@ fn without_secrets(text: &str) -> String {
         format!("{}{end}", if secret { "***" } else { word })
     };
     text.split_inclusive(|c| !of_word(c)).map(shown).collect()
+}
+
+/// Says when something may be asked again.
+fn again(retry_after: Option<Duration>) -> String {
+    match retry_after.map(|wait| wait.as_millis().div_ceil(1000)) {
+        Some(1) => "try again in 1 second".to_owned(),
+        Some(seconds) => format!("try again in {seconds} seconds"),
+        None => "try again later".to_owned(),
+    }
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

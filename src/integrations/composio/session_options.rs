@@ -139,6 +139,28 @@ impl SessionOptions {
         changes
     }
 
+    /// Returns what is known of a session while nobody knows whether `changes` reached it: of what they are about,
+    /// nothing, so that [`Self::changes_since`] says whatever is wanted of it next.
+    #[must_use]
+    pub fn doubting(&self, changes: &Map<String, Value>) -> Self {
+        let mut blocks = self.0.clone();
+        for (name, change) in changes {
+            let said = [blocks.get(name), Some(change)];
+            let members = said.into_iter().flatten().filter_map(Value::as_object);
+            let members: Map<String, Value> = members
+                .filter(|_| MERGED.contains(&name.as_str()))
+                .flat_map(|members| members.keys().map(|key| (key.clone(), Value::Null)))
+                .collect();
+            let doubt = if members.is_empty() {
+                Value::Null
+            } else {
+                Value::from(members)
+            };
+            blocks.insert(name.clone(), doubt);
+        }
+        Self(blocks)
+    }
+
     /// The body of a create.
     pub(super) fn body(&self, user: &UserId) -> Map<String, Value> {
         let mut body = self.0.clone();
@@ -266,5 +288,28 @@ mod tests {
                 "manage_connections": { "enable": true, "callback_url": null },
                 "multi_account": { "enable": true, "max_accounts_per_toolkit": 5, "require_explicit_selection": false } })
         );
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_said_again_whatever_is_wanted() {
+        let narrow = options("toolkits = ['github']\nworkbench = false\n");
+        let wide = options(
+            "toolkits = ['github', 'gmail']\ncallback_url = 'https://app.example/done'\ntags = ['readOnlyHint']\n",
+        );
+        let (narrow, wide) = (SessionOptions::of(&narrow, None), SessionOptions::of(&wide, None));
+        let changes = wide.changes_since(&narrow);
+        let doubted = SessionOptions::read(&narrow.doubting(&changes).text());
+        // The old: all that the change may have done is undone, also in the blocks that are merged.
+        assert_eq!(
+            Value::from(narrow.changes_since(&doubted)),
+            json!({ "toolkits": { "enable": ["github"] }, "workbench": { "enable": false }, "tags": null,
+                "manage_connections": { "enable": true, "callback_url": null } })
+        );
+        // The new: all of it is said.
+        let again = wide.changes_since(&doubted);
+        assert!(changes.keys().all(|name| again.contains_key(name)), "{again:?}");
+        // What was in doubt before stays so until it was said.
+        assert!(narrow.changes_since(&narrow.doubting(&Map::new())).is_empty());
+        assert_eq!(doubted.doubting(&changes), doubted);
     }
 }

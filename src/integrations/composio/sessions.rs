@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
@@ -79,6 +79,21 @@ struct Unread {
 }
 
 impl Composio {
+    /// Reads what a session's MCP endpoint says beside a status, its headers and its body; `None` where that is no error
+    /// of Composio's.
+    #[must_use]
+    pub fn refusal_at(
+        &self,
+        session: &Session,
+        status: StatusCode,
+        retry_after: &str,
+        body: &[u8],
+    ) -> Option<ApiError> {
+        let key = self.key.to_str().unwrap_or_default();
+        let secrets = [key, session.mcp_url.as_str(), session.id.expose()];
+        ApiError::at_endpoint(status, retry_after, body, &secrets)
+    }
+
     /// Makes a session for a user. Each call makes another one. `request_id` goes with the request, for Composio's
     /// support.
     ///

@@ -33,6 +33,7 @@ impl Connections {
                 self.take_back(project, &id).await?;
                 project.api().delete_account(&id).await?;
             }
+            self.looks.settled(&place);
             self.store.connect_states().forget(&place, &one.account).await?;
             self.store.connections().remove(&place, &one.account).await?;
             self.bind(project, user).await;

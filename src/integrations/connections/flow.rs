@@ -105,11 +105,12 @@ impl Connections {
             return Err(ConnectError::NoToolkit(toolkit.to_owned()));
         }
         let place = place(project, user, toolkit);
+        let look = self.looks.begin(user);
         let seen = self.look(project, user, toolkit).await?;
         if seen.no_auth {
             return Ok(Begun::Connected);
         }
-        let known = self.held_against(project, &place, &seen).await?;
+        let known = self.held_against(project, &place, &seen, &look).await?;
         let working = known.iter().filter(|connection| active(connection)).count();
         match project.options().multi_account {
             None if working > 0 && !connect.again => return Ok(Begun::Connected),
@@ -148,10 +149,10 @@ impl Connections {
     }
 
     async fn works_now(&self, project: &Project, user: &UserId, toolkit: &str) -> Result<bool, ConnectError> {
+        let look = self.looks.begin(user);
         let seen = self.look(project, user, toolkit).await?;
-        let known = self
-            .held_against(project, &place(project, user, toolkit), &seen)
-            .await?;
+        let place = place(project, user, toolkit);
+        let known = self.held_against(project, &place, &seen, &look).await?;
         Ok(seen.no_auth || known.iter().any(active))
     }
 

@@ -1,6 +1,7 @@
 //! A user's toolkits, each with how it stands. Composio is asked, a page at a time, and what it says heals what we know:
 //! rows of ours that it contradicts are looked at one by one. While it cannot be asked, what we know is told.
 
+use super::looks::Look;
 use super::{ConnectError, Connections, active, place, reach};
 use crate::clock;
 use crate::ids::UserId;
@@ -63,12 +64,13 @@ impl Connections {
         user: &UserId,
         which: WhichToolkits<'_>,
     ) -> Result<Listed, ConnectError> {
+        let look = self.looks.begin(user);
         match reach::toolkits(project, user, which).await {
             Ok(page) => {
                 let mut items = Vec::with_capacity(page.items.len());
                 for toolkit in page.items {
                     let place = place(project, user, &toolkit.slug);
-                    items.push(self.standing(project, &place, toolkit).await?);
+                    items.push(self.standing(project, &place, toolkit, &look).await?);
                 }
                 Ok(Listed {
                     items,
@@ -89,8 +91,9 @@ impl Connections {
         project: &Project,
         place: &Place,
         toolkit: Toolkit,
+        look: &Look<'_>,
     ) -> Result<ToolkitStanding, ConnectError> {
-        let accounts = self.held_against(project, place, &toolkit).await?;
+        let accounts = self.held_against(project, place, &toolkit, look).await?;
         Ok(ToolkitStanding {
             toolkit: toolkit.slug,
             name: Some(toolkit.name),
@@ -133,18 +136,27 @@ impl Connections {
     }
 
     /// Holds what we know of a place against what Composio says a session would use. An account that works there is
-    /// taken on; one of ours that should work and is not seen there is looked at, and so is one whose time is over.
+    /// taken on, unless the look is older than what was settled since; one of ours that should work and is not seen
+    /// there is looked at, and so is one whose time is over.
     pub(super) async fn held_against(
         &self,
         project: &Project,
         place: &Place,
         seen: &Toolkit,
+        look: &Look<'_>,
     ) -> Result<Vec<Connection>, ConnectError> {
         let owned = |user: &Option<String>| user.as_deref().is_none_or(|user| user == place.user.as_str());
         let used = seen.account.as_ref().filter(|used| owned(&used.user));
         let works = used.filter(|used| used.status == AccountStatus::Active);
         if let Some(used) = works {
-            match self.adopt(project, place, &used.id, None).await {
+            let _turn = self.settling.wait(&place.user).await;
+            let adopted = if look.is_older(place) {
+                tracing::debug!(gateway.id = %place.gateway, toolkit = place.toolkit, "a look is older than what was settled since");
+                Ok(Vec::new())
+            } else {
+                self.adopt(project, place, &used.id, None).await
+            };
+            match adopted {
                 Ok(_) | Err(ConnectError::Foreign) => {}
                 Err(error) => return Err(error),
             }

@@ -175,6 +175,7 @@ impl Connections {
                 let (gateway, toolkit) = (&place.gateway, &place.toolkit);
                 tracing::warn!(gateway.id = %gateway, toolkit, "an account is not of the user and toolkit of its flow");
                 // Not even kept as failed: its user must be able to have it.
+                self.looks.settled(place);
                 self.store.connections().remove(place, &flow.account).await?;
                 self.bind(project, &place.user).await;
                 (Standing::Failed, Some(standing::FOREIGN.to_owned()))
@@ -252,6 +253,7 @@ impl Connections {
             chosen: false,
             pending_until_unix_s: None,
         };
+        self.looks.settled(place);
         let written = connections
             .put(&working, keeping(project), clock::unix_s())
             .await?;
@@ -280,6 +282,7 @@ impl Connections {
             return Ok(());
         };
         if known.standing != standing || known.reason.as_deref() != reason {
+            self.looks.settled(place);
             connections
                 .set_standing(&place.gateway, account, standing, reason, now)
                 .await?;

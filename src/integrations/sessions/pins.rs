@@ -1,13 +1,14 @@
 //! Which accounts a user's sessions are bound to. Only where the user chose: of that toolkit the chosen account first,
 //! then the others that work, so that a call may still name one of them. A pin never falls back, and a dead one has
 //! Composio refuse every change of its session (facts: selection order, 4306), so pins go before their accounts do.
-//! That the first of several pins is taken by a call that names none is not documented; `upstream::composio` names it
-//! where a call has a place for that.
+//! That the first of several pins is taken by a call that names none is inferred, here and nowhere else:
+//! `multi_account_pins` binds to the chosen one alone, and `upstream::composio` names it where a call has a place.
 
 use serde_json::{Map, Value, json};
 
 use super::{Inner, SessionError, Sessions, session_id};
 use crate::clock;
+use crate::config::Pins;
 use crate::ids::UserId;
 use crate::integrations::composio::{ApiError, LISTING_USER, ProviderId, SessionOptions};
 use crate::integrations::standing;
@@ -56,10 +57,13 @@ impl Inner {
             return Ok(());
         };
         let told = SessionOptions::read(&row.options);
-        if told.accounts() == self.pins(&row.place, without).await? {
+        let unpinned = told.clone().without_accounts();
+        let wanted = unpinned
+            .clone()
+            .with_accounts(self.pins(&row.place, without).await?);
+        if wanted.changes_since(&told).is_empty() {
             return Ok(());
         }
-        let unpinned = told.without_accounts();
         match self.tell(row, &id, unpinned, without).await {
             // The next who opens it has another made, bound as it should be.
             Ok(_) | Err(SessionError::Api(ApiError::NotFound(_))) => Ok(()),
@@ -78,10 +82,10 @@ impl Inner {
         }
         let connections = self.store.connections();
         let known = connections.of_user(&self.gateway, &place.user).await?;
-        let at_most = self
-            .options
-            .multi_account
-            .map_or(1, |several| usize::from(several.max));
+        let at_most = match self.options.multi_account {
+            Some(several) if several.pins == Pins::All => usize::from(several.max),
+            _ => 1,
+        };
         let in_set = |toolkit: &String| {
             let set = place.toolkits.as_ref().or(self.options.toolkits.as_ref());
             set.is_none_or(|set| set.contains(toolkit))

@@ -1,5 +1,6 @@
 //! What Composio was told of a session is kept beside it, so that whatever is wanted otherwise since becomes one change
-//! of the session in place: other options in the configuration, other toolkits, other accounts.
+//! of the session in place: other options in the configuration, other toolkits, other accounts. What it may have been
+//! told and may not, because nobody lived to hear the answer, is in doubt, and is said again.
 
 use super::{Inner, Opened, SessionError, session_id};
 use crate::ids::UserId;
@@ -66,28 +67,52 @@ impl Inner {
         let before = SessionOptions::read(&row.options);
         let pins = self.pins(&row.place, without).await?;
         let pinned = wanted.clone().with_accounts(pins.clone());
-        match self.update(id, &before, pinned).await {
+        match self.update(row, id, &before, pinned).await {
             Err(SessionError::Api(error)) if !pins.is_empty() && error.names_dead_accounts() => {
                 let living = self.living_pins(&row.place, without, &pins).await?;
-                self.update(id, &before, wanted.with_accounts(living)).await
+                self.update(row, id, &before, wanted.with_accounts(living)).await
             }
             other => other,
         }
     }
 
+    /// Changes a session. That it is about to be is written down first: whoever is killed before the answer is, and
+    /// whoever gets none, finds the session in doubt, and says again what is wanted of it, the old included.
     async fn update(
         &self,
+        row: &SessionRow,
         id: &SessionId,
         before: &SessionOptions,
         options: SessionOptions,
     ) -> Result<Told, SessionError> {
         let changes = options.changes_since(before);
-        let session = if changes.is_empty() {
-            None
-        } else {
-            Some(self.api.update_session(id, &changes).await?)
+        if changes.is_empty() {
+            return Ok(Told {
+                session: None,
+                options,
+            });
+        }
+        let sessions = self.store.composio_sessions();
+        let doubted = before.doubting(&changes);
+        sessions.set_options(&row.id, &doubted.text()).await?;
+        let session = self.api.update_session(id, &changes).await?;
+        Ok(Told {
+            session: Some(session),
+            options,
+        })
+    }
+
+    /// Tells a session what it should have been told, which is nothing unless a change is in doubt or still to come.
+    async fn settle(&self, row: &SessionRow) -> Result<(), SessionError> {
+        let Some(theirs) = row.theirs.as_ref().and_then(session_id) else {
+            return Ok(());
         };
-        Ok(Told { session, options })
+        let wanted = self.options(row.place.toolkits.as_deref())?;
+        match self.tell(row, &theirs, wanted, None).await {
+            // The next who opens it has another made.
+            Ok(_) | Err(SessionError::Api(ApiError::NotFound(_))) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives a session of a user other toolkits.
@@ -99,7 +124,7 @@ impl Inner {
     ) -> Result<(), SessionError> {
         let mut row = self.row(user, id).await?;
         if row.place.toolkits == toolkits {
-            return Ok(());
+            return self.settle(&row).await;
         }
         let (Some(_), Some(toolkits)) = (&row.place.toolkits, toolkits) else {
             return Err(SessionError::Fixed);

@@ -33,6 +33,9 @@ pub(in crate::upstream) enum Fault {
     Unauthorized(StatusCode),
     #[error("it answered HTTP {status}{detail}")]
     Status { status: StatusCode, detail: String },
+    /// Refused in words of its own, which may be shown.
+    #[error("{words}")]
+    Worded { status: StatusCode, words: String },
     #[error("it answered HTTP {status} with content type {content_type:?}; is `url` its MCP endpoint?")]
     ContentType {
         status: StatusCode,
@@ -104,7 +107,7 @@ impl Fault {
             | Self::TooLarge(_)
             | Self::NotAMessage(_)
             | Self::Round(_) => true,
-            Self::Status { status, .. } => status.is_server_error(),
+            Self::Status { status, .. } | Self::Worded { status, .. } => status.is_server_error(),
             _ => false,
         }
     }

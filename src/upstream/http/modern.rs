@@ -249,6 +249,9 @@ impl Ask for Modern {
 
 /// Reads a status of 400 or more: the upstream's own error, or a sign that it is no modern upstream any more.
 fn refused(refusal: Refusal) -> Result<Response, Fault> {
+    if let Some(worded) = refusal.worded() {
+        return Err(worded);
+    }
     let (status, detail, code) = (refusal.status, refusal.detail(), refusal.code());
     let odd = matches!(
         status,

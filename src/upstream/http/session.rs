@@ -113,7 +113,7 @@ impl Session {
             refusal.status,
             StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::SERVICE_UNAVAILABLE
         );
-        self.headers.contains_key(headers::SESSION_ID) && status && !about_the_request
+        self.headers.contains_key(headers::SESSION_ID) && status && !about_the_request && !refusal.has_words()
     }
 
     /// Reads a refusal of a request of this session: a fault, or the upstream's own error as the answer.
@@ -123,6 +123,9 @@ impl Session {
         }
         if let Some(gone) = self.link.gone(&refusal) {
             return Err(gone);
+        }
+        if let Some(worded) = refusal.worded() {
+            return Err(worded);
         }
         let (status, detail) = (refusal.status, refusal.detail());
         match (refusal.error, status) {
@@ -299,6 +302,9 @@ fn session_id(head: &Head) -> Result<Option<HeaderValue>, Fault> {
 async fn not_initialized(link: &Link, refusal: Refusal) -> Fault {
     if let Some(gone) = link.gone(&refusal) {
         return gone;
+    }
+    if let Some(worded) = refusal.worded() {
+        return worded;
     }
     let (status, detail) = (refusal.status, refusal.detail());
     if !matches!(

@@ -3,6 +3,7 @@
 
 mod template;
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -46,9 +47,20 @@ pub(in crate::upstream) struct Wire {
     /// The operator's headers, and what we say with every request.
     headers: HeaderMap,
     result_bytes_max: usize,
-    /// The URL is shown to nobody.
-    private: bool,
+    /// The URL is one user's, and is shown to nobody: what is said there passes through this.
+    private: Option<Words>,
 }
+
+/// What came beside a status of 400 or more.
+pub(in crate::upstream) struct Said<'a> {
+    pub(in crate::upstream) status: StatusCode,
+    pub(in crate::upstream) retry_after: &'a str,
+    /// Empty unless it is JSON.
+    pub(in crate::upstream) body: &'a [u8],
+}
+
+/// Puts what an upstream says in a form of its own into words that may be shown; `None`: it is not in that form.
+pub(in crate::upstream) type Words = Arc<dyn Fn(&Said<'_>) -> Option<String> + Send + Sync>;
 
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,9 +95,26 @@ pub(in crate::upstream) struct Refusal {
     pub(super) error: Option<Response>,
     /// What it says may name a URL that is shown to nobody.
     pub(super) private: bool,
+    /// What it says in a form of its own, and may be shown.
+    pub(super) words: Option<String>,
 }
 
 impl Refusal {
+    /// Tells whether it was said by whoever knows the session, about the request or the account, and to be passed on.
+    pub(super) fn has_words(&self) -> bool {
+        let of_session = matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        self.words.is_some() && !of_session
+    }
+
+    /// Returns what it says in a form of its own.
+    pub(super) fn worded(&self) -> Option<Fault> {
+        let words = self.words.clone().filter(|_| self.has_words());
+        words.map(|words| Fault::Worded {
+            status: self.status,
+            words,
+        })
+    }
+
     /// Returns the code of the JSON-RPC error.
     pub(super) fn code(&self) -> Option<i64> {
         match &self.error.as_ref()?.outcome {
@@ -105,10 +134,10 @@ impl Refusal {
     }
 
     pub(in crate::upstream) fn into_fault(self) -> Fault {
-        Fault::Status {
+        self.worded().unwrap_or_else(|| Fault::Status {
             status: self.status,
             detail: self.detail(),
-        }
+        })
     }
 }
 
@@ -130,7 +159,7 @@ impl Wire {
             url,
             headers,
             result_bytes_max,
-            private: false,
+            private: None,
         })
     }
 
@@ -144,21 +173,22 @@ impl Wire {
             url,
             headers: self.headers.clone(),
             result_bytes_max: self.result_bytes_max,
-            private: self.private,
+            private: self.private.clone(),
         }
     }
 
-    /// Returns a wire to the URL of one user's session at the same upstream: it is shown to nobody.
-    pub(in crate::upstream) fn private_at(&self, url: Url) -> Self {
+    /// Returns a wire to the URL of one user's session at the same upstream: it is shown to nobody, and of what is
+    /// refused there what `words` make of it.
+    pub(in crate::upstream) fn private_at(&self, url: Url, words: Words) -> Self {
         Self {
-            private: true,
+            private: Some(words),
             ..self.at(url)
         }
     }
 
     /// Tells whether the URL is shown to nobody.
     pub(super) fn is_private(&self) -> bool {
-        self.private
+        self.private.is_some()
     }
 
     /// Returns where it leads.
@@ -246,17 +276,12 @@ impl Wire {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         let is_json = essence.eq_ignore_ascii_case(JSON);
         if !status.is_success() {
-            let error = if is_json {
-                self.read_error(body, patience).await
+            let body = if is_json {
+                read_body(body, self.result_bytes_max, patience).await
             } else {
-                None
+                Ok(Bytes::new())
             };
-            return Ok(Reply::Refused(Refusal {
-                status,
-                content_type: shortened(content_type),
-                error,
-                private: self.private,
-            }));
+            return Ok(Reply::Refused(self.refusal(head, body.unwrap_or_default())));
         }
         if essence.eq_ignore_ascii_case(EVENTS) {
             let stream = EventStream::new(body, SSE_IDLE_TIMEOUT, self.result_bytes_max);
@@ -283,13 +308,28 @@ impl Wire {
         })
     }
 
-    async fn read_error(&self, body: Body, patience: Option<Duration>) -> Option<Response> {
-        let body = read_body(body, self.result_bytes_max, patience).await.ok()?;
-        match Message::parse(body) {
+    /// Reads what came beside a status of 400 or more; `body`: empty unless it is JSON.
+    fn refusal(&self, head: &Head, body: Bytes) -> Refusal {
+        let said = Said {
+            status: head.status,
+            retry_after: head.text(&header::RETRY_AFTER),
+            body: &body,
+        };
+        let words = self.private.as_ref().and_then(|words| words(&said));
+        let error = match Message::parse(body) {
             Ok(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
                 Some(response)
             }
             _ => None,
+        };
+        // An error of the protocol's own is passed on as it is; it has no place for when to try again.
+        let own = error.is_some() && head.status != StatusCode::TOO_MANY_REQUESTS;
+        Refusal {
+            status: head.status,
+            content_type: shortened(head.text(&header::CONTENT_TYPE)),
+            error,
+            private: self.is_private(),
+            words: words.filter(|_| !own),
         }
     }
 
@@ -301,7 +341,7 @@ impl Wire {
         let Ok(mut target) = self.url.join(location) else {
             return "nowhere".to_owned();
         };
-        if self.private {
+        if self.is_private() {
             target.set_path("");
         }
         target.set_query(None);

@@ -207,3 +207,59 @@ async fn a_store_that_somebody_else_writes_to_is_waited_for_and_told_of() {
     assert_eq!(shown.outcome(), "connected", "{shown:?}");
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_look_that_is_older_than_what_was_settled_since_writes_nothing() {
+    for how in ["another", "none"] {
+        let fake = Fake::start().await;
+        let house = house(&file(&fake, "memory", TOOLKITS)).await;
+        let (shown, _) = house.connect("alice", "github").await;
+        assert_eq!(shown.outcome(), "connected");
+        let first = house.standing("alice", "github").await["accounts"][0]["id"].clone();
+        // Composio's answer, which knows the first account, is on its way for as long as all that follows takes.
+        fake.control(&json!({ "do": "hold", "method": "GET", "end": "/toolkits", "ms": 4_000 }));
+        let looks = |fake: &Fake| {
+            let seen = fake.seen().into_iter();
+            seen.filter(|seen| seen.path.ends_with("/toolkits")).count()
+        };
+        let before = looks(&fake);
+        let settled = async {
+            while looks(&fake) == before {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            fake.control(&json!({ "do": "let_go" }));
+            if how == "none" {
+                let ended = house
+                    .rest("alice", Method::DELETE, "/api/integrations/github", None)
+                    .await;
+                assert_eq!(ended, (200, json!({ "disconnected": 1 })));
+                return None;
+            }
+            let path = "/api/integrations/github/connect";
+            let begun = house.post("alice", path, json!({ "reconnect": true })).await;
+            let back = consent(begun["authUrl"].as_str().unwrap(), "allow").await;
+            assert_eq!(look(&back).await.outcome(), "connected");
+            let now = house.standing("alice", "github").await;
+            Some(now["accounts"][0]["id"].clone())
+        };
+        let (old, second) = tokio::join!(house.standing("alice", "github"), settled);
+        assert_ne!(second.as_ref(), Some(&first), "{how}");
+        let accounts = |item: &Value| -> Vec<Value> {
+            let accounts = item["accounts"].as_array().unwrap().iter();
+            accounts.map(|one| one["id"].clone()).collect()
+        };
+        let right: Vec<Value> = second.into_iter().collect();
+        assert_eq!(accounts(&old), right, "{how}: {old}");
+        // And nothing of it is left when Composio cannot be asked.
+        fake.is_down(true);
+        let known = house.get("alice", "/api/integrations").await;
+        let github = known["items"].as_array().unwrap().iter();
+        let github = github.filter(|item| item["toolkit"] == "github");
+        assert!(
+            github.clone().all(|item| accounts(item) == right),
+            "{how}: {known}"
+        );
+        house.stop().await;
+    }
+}

@@ -26,6 +26,8 @@ pub(super) struct Failing {
     tools: BTreeMap<String, VecDeque<String>>,
     /// How long whatever names a tool waits, in milliseconds.
     delays: BTreeMap<String, u64>,
+    /// Answers to such a method and end of a path are held back once they were made, in milliseconds.
+    held: Option<(String, String, u64)>,
 }
 
 impl Failing {
@@ -48,6 +50,13 @@ pub(super) fn delay(world: &World, asked: &Asked) -> Option<Duration> {
     let named = |(slug, ms): (&String, &u64)| body.contains(&format!("\"{slug}\"")).then_some(*ms);
     let most = world.failing.delays.iter().filter_map(named).max();
     most.map(Duration::from_millis)
+}
+
+/// How long an answer is held back after it was carried out.
+pub(super) fn held(world: &World, asked: &Asked) -> Option<Duration> {
+    let (method, end, ms) = world.failing.held.as_ref()?;
+    let meant = asked.method == method.as_str() && asked.path.ends_with(end.as_str());
+    meant.then_some(Duration::from_millis(*ms))
 }
 
 pub(super) enum Step {
@@ -154,6 +163,11 @@ pub(super) fn carry_out(world: &mut World, command: &Value) -> Result<Value, Str
                 .delays
                 .insert(text("tool")?.to_owned(), number("ms")?);
         }
+        "hold" => {
+            let how = (text("method")?.to_owned(), text("end")?.to_owned(), number("ms")?);
+            world.failing.held = Some(how);
+        }
+        "let_go" => world.failing.held = None,
         "down" => world.down = command["to"].as_bool().unwrap_or(true),
         "gone" => world.gone = Some(odd(command)?),
         "odd" => {

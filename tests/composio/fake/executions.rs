@@ -55,9 +55,13 @@ pub(super) fn candidates<'w>(world: &'w World, session: &Session, toolkit: &str)
     {
         let pins = pins.iter().filter_map(Value::as_str);
         let pinned = pins.filter_map(|id| world.accounts.get(id));
-        return pinned
+        let mut usable: Vec<&Account> = pinned
             .filter(|account| account.user_id == session.user_id && account.usable())
             .collect();
+        if !world.switches.first_pin_is_taken {
+            usable.sort_by_key(|account| std::cmp::Reverse(account.connected));
+        }
+        return usable;
     }
     let config = session
         .of_toolkit("auth_configs", toolkit)

@@ -62,6 +62,10 @@ pub(super) async fn answer(fake: &Fake, asked: &Asked) -> Response {
         }
         tokio::time::sleep(LOOK).await;
     };
+    let held = control::held(&fake.world(), asked);
+    if let Some(held) = held {
+        tokio::time::sleep(held).await;
+    }
     let with = |reply: Reply, (name, value)| reply.with(name, value);
     headers.into_iter().fold(reply, with).into_response()
 }

@@ -73,6 +73,10 @@ pub(super) fn create(world: &mut World, asked: &Asked) -> Outcome {
     let mut blocks = asked.body.as_object().cloned().unwrap_or_default();
     blocks.remove("user_id");
     blocks.retain(|_, block| !block.is_null());
+    if world.switches.waiting_is_there {
+        let managed = blocks.entry("manage_connections").or_insert_with(|| json!({}));
+        managed["enable_wait_for_connections"] = json!(true);
+    }
     session_rules::check(world, &user, &blocks)?;
     let now = world.now_ms();
     let session = Session {

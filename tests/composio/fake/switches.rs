@@ -38,6 +38,8 @@ pub(super) struct Switches {
     pub(super) link_is_reused: bool,
     /// A toolkit that takes an API key can be linked without an auth config of one's own.
     pub(super) api_key_links_need_no_config: bool,
+    /// Sessions have `COMPOSIO_WAIT_FOR_CONNECTIONS` although nobody asked for it, as those of Composio Connect do.
+    pub(super) waiting_is_there: bool,
     /// How long `COMPOSIO_WAIT_FOR_CONNECTIONS` waits.
     pub(super) wait_ms: u64,
     /// The project's `require_mcp_api_key`: whether the older servers' URLs want the key.
@@ -46,6 +48,8 @@ pub(super) struct Switches {
     pub(super) not_revocable: Vec<String>,
     /// `account` in a call means nothing unless the session is in multi-account mode.
     pub(super) selector_needs_multi_account: bool,
+    /// A call that names no account takes the first of several pins; otherwise the one that was connected last.
+    pub(super) first_pin_is_taken: bool,
     /// When the whole of a multi-execute counts as failed: `all` of its parts failed, `any` did, or `never`.
     pub(super) multi_execute_fails: String,
     /// A tool that is not in the list is refused by a JSON-RPC error; otherwise by a failed result.
@@ -87,10 +91,12 @@ impl Default for Switches {
             mcp_block_bytes: None,
             link_is_reused: false,
             api_key_links_need_no_config: true,
+            waiting_is_there: false,
             wait_ms: 60_000,
             require_mcp_api_key: true,
             not_revocable: vec!["notion".to_owned()],
             selector_needs_multi_account: true,
+            first_pin_is_taken: true,
             multi_execute_fails: "all".to_owned(),
             mcp_unknown_tool_is_an_error: true,
             mcp_other_methods_status: 405,

@@ -1,6 +1,6 @@
 //! What the sessions of a gateway of kind `composio` may use: each option, and each that Composio would refuse.
 
-use toolgate::config::{Composio, MultiAccount, Preload, Tags, ToolChoice, Transport};
+use toolgate::config::{Composio, MultiAccount, Pins, Preload, Tags, ToolChoice, Transport};
 
 use super::{good, problems};
 
@@ -24,6 +24,7 @@ fn every_option_reaches_the_configuration() {
         "toolkits = ['github', 'gmail', 'slack']\ntags = ['readOnlyHint', '!destructiveHint']\n\
          auth_configs = { github = 'ac_1' }\npreload = ['GMAIL_SEND_EMAIL']\nworkbench = false\n\
          multi_account = true\nmulti_account_max = 3\nmulti_account_explicit = true\n\
+         multi_account_pins = 'chosen'\nmulti_account_reinitiate = true\n\
          callback_url = 'https://app.example/done'\nwebhook_secret = 'whsec_1'\n\
          [gateways.c.tools]\ngithub = { disable = ['GITHUB_DELETE_A_REPOSITORY'] }\n\
          gmail.enable = ['GMAIL_SEND_EMAIL']\nslack.tags = ['readOnlyHint']\n",
@@ -40,7 +41,9 @@ fn every_option_reaches_the_configuration() {
         options.multi_account,
         Some(MultiAccount {
             max: 3,
-            explicit: true
+            explicit: true,
+            pins: Pins::Chosen,
+            reinitiate: true,
         })
     );
     assert_eq!(options.callback_url.unwrap().as_str(), "https://app.example/done");
@@ -75,6 +78,8 @@ fn what_is_not_written_is_left_to_composio() {
     let defaults = MultiAccount {
         max: 5,
         explicit: false,
+        pins: Pins::All,
+        reinitiate: false,
     };
     assert_eq!(composio("multi_account = true\n").multi_account, Some(defaults));
 }
@@ -115,6 +120,18 @@ fn what_composio_would_refuse_is_refused_with_what_would_do() {
         (
             "multi_account_explicit = true",
             "c.multi_account_explicit: goes with multi_account",
+        ),
+        (
+            "multi_account_pins = 'chosen'",
+            "c.multi_account_pins: goes with multi_account",
+        ),
+        (
+            "multi_account_reinitiate = true",
+            "c.multi_account_reinitiate: goes with multi_account",
+        ),
+        (
+            "multi_account = true\nmulti_account_pins = 'first'",
+            "c.multi_account_pins: must be \"all\" or \"chosen\"",
         ),
         ("tags = ['readonly']", "c.tags[0]: must be one of readOnlyHint"),
         (
