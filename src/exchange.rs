@@ -236,8 +236,8 @@ pub enum Event {
 /// An upstream's request in the middle of a call: elicitation, sampling, roots.
 #[derive(Debug)]
 pub struct Question {
-    /// The upstream's message; its id means nothing to the client.
-    pub request: Request,
+    /// The upstream's message; its id means nothing to the client. Boxed: every event would be as large otherwise.
+    pub request: Box<Request>,
     /// Takes the client's answer. Dropped: the client cannot or will not answer, and the upstream is told so.
     pub reply: oneshot::Sender<Reply>,
 }

@@ -21,7 +21,7 @@ pub(super) enum Spoken {
 pub(super) fn of(headers: &HeaderMap, message: &Message) -> Spoken {
     let meta = match message {
         Message::Request(request) => request.meta.as_ref(),
-        Message::Notification(notification) => notification.meta.as_ref(),
+        Message::Notification(notification) => notification.meta.as_deref(),
         Message::Response(_) => None,
     };
     if meta.is_some_and(|meta| meta.has(meta::PROTOCOL_VERSION)) {

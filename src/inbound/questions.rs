@@ -94,7 +94,13 @@ mod tests {
             panic!("no request")
         };
         let (reply, answered) = oneshot::channel();
-        (Question { request, reply }, answered)
+        (
+            Question {
+                request: request.into(),
+                reply,
+            },
+            answered,
+        )
     }
 
     fn response(text: &str) -> Response {

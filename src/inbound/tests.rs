@@ -305,7 +305,13 @@ fn question(id: u64) -> (Event, oneshot::Receiver<crate::exchange::Reply>) {
         panic!("no request")
     };
     let (reply, answered) = oneshot::channel();
-    (Event::Question(Question { request, reply }), answered)
+    (
+        Event::Question(Question {
+            request: request.into(),
+            reply,
+        }),
+        answered,
+    )
 }
 
 /// A legacy upstream that asks in the middle of a call and answers with what it was told.

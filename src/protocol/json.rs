@@ -14,8 +14,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-pub(super) use self::plain::word_at;
-pub(super) use self::reader::{behind_member, check_utf8, members, members_with, name, open_object, whole};
+pub(super) use self::plain::{is_ascii, word_at};
+pub(super) use self::reader::{
+    MEMBERS_USUAL, behind_member, check_utf8, members, members_from, members_with, name, open_object, whole,
+};
 pub(super) use self::value::{Read, TOO_MANY, TWICE, blank, byte, colon, key, read_value};
 use crate::limits::{JSON_DEPTH_MAX, JSON_MEMBERS_MAX};
 
@@ -253,6 +255,12 @@ impl Object {
     pub fn get(&self, key: &str) -> Option<Raw> {
         self.member(key)
             .map(|member| Raw(self.src.slice(member.value.range())))
+    }
+
+    /// Returns the text of a key's value.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&[u8]> {
+        self.src.get(self.member(key)?.value.range())
     }
 
     /// Returns the value of a key when it is a string, unescaped.

@@ -8,6 +8,7 @@ mod scan;
 
 use bytes::{Bytes, BytesMut};
 
+pub use self::scan::Series;
 use super::error::{INVALID_REQUEST, PARSE_ERROR, RpcError};
 use super::json::{JsonError, Object, Raw};
 use super::method::Method;
@@ -132,8 +133,8 @@ pub struct Notification {
     pub method: Method,
     /// The members of `params`.
     pub params: Option<Object>,
-    /// The members of `params._meta`.
-    pub meta: Option<Object>,
+    /// The members of `params._meta`, which few have.
+    pub meta: Option<Box<Object>>,
 }
 
 /// An answer.

@@ -83,10 +83,12 @@ impl Framer {
 
     /// Returns the next complete event.
     pub fn next_event(&mut self) -> Result<Option<Event>, SseError> {
+        if self.input.is_empty() {
+            return Ok(None);
+        }
         if self.is_between_events()
-            && let Some((event, length)) = whole::front(&self.input)
+            && let Some(event) = whole::take(&mut self.input)
         {
-            self.input.advance(length);
             return Ok(Some(event));
         }
         while let Some(line) = self.next_line()? {

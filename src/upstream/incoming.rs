@@ -101,6 +101,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// Takes a message as far as that needs no waiting.
+    #[inline]
     pub fn take_now(&mut self, message: Message) -> Now {
         match message {
             Message::Response(response) => Now::Taken(self.response(response)),
@@ -130,6 +131,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    #[inline]
     fn notification(&mut self, notification: Notification) -> Now {
         let passed = match notification.method {
             Method::Progress => self.progress(notification),
@@ -155,9 +157,12 @@ impl<'a> Incoming<'a> {
     /// Gives progress the client's own token back; `None` when it is another call's.
     fn progress(&self, notification: Notification) -> Option<Notification> {
         let (sent, own) = self.token.as_ref()?;
-        let told = notification.params.as_ref()?.get(meta::PROGRESS_TOKEN)?;
-        if told != *sent && (told.string().is_none() || told.string() != sent.string()) {
-            return None;
+        let params = notification.params.as_ref()?;
+        if params.text(meta::PROGRESS_TOKEN) != Some(sent.as_bytes()) {
+            let told = params.get(meta::PROGRESS_TOKEN)?;
+            if told.string().is_none() || told.string() != sent.string() {
+                return None;
+            }
         }
         if sent == own {
             return Some(notification);
@@ -187,6 +192,7 @@ impl<'a> Incoming<'a> {
             method: request.method,
             answer,
         };
+        let request = Box::new(request);
         self.emit(Event::Question(Question { request, reply })).await?;
         Ok(Ok(asked))
     }

@@ -131,7 +131,10 @@ async fn a_question_is_answered_by_nobody() {
             assert!(!call.client.can_answer(request.method, request.params.as_ref()));
             let (reply, replied) = oneshot::channel::<Reply>();
             call.events
-                .send(Event::Question(Question { request, reply }))
+                .send(Event::Question(Question {
+                    request: request.into(),
+                    reply,
+                }))
                 .await
                 .unwrap();
             assert!(replied.await.is_err(), "nobody answers");

@@ -126,7 +126,10 @@ async fn a_question_too_large_to_wait_ends_its_call() {
             panic!("no request")
         };
         let (reply, answered) = oneshot::channel();
-        let event = Event::Question(Question { request, reply });
+        let event = Event::Question(Question {
+            request: request.into(),
+            reply,
+        });
         call.events.send(event).await.unwrap();
         drop(answered.await);
         call.cancel.cancelled().await;

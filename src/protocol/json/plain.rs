@@ -81,7 +81,7 @@ pub(super) fn behind_blanks(text: &[u8], mut at: usize) -> usize {
 }
 
 /// Tells whether a text is ASCII. The standard library's own looks for an aligned place first.
-pub(super) fn is_ascii(text: &[u8]) -> bool {
+pub(in crate::protocol) fn is_ascii(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk() else {
         return text.is_ascii();
     };

@@ -9,7 +9,7 @@ use super::{JsonError, Member, Span, unescaped};
 use crate::limits::JSON_MEMBERS_MAX;
 
 /// Members that nearly every object has room for without growing.
-const MEMBERS_USUAL: usize = 6;
+pub(in crate::protocol) const MEMBERS_USUAL: usize = 6;
 
 /// Reads a text with all that is behind; anything but white space around what `read` reads is wrong. Returns where that
 /// stands.
@@ -60,15 +60,29 @@ pub(in crate::protocol) fn members_with(
     src: &[u8],
     at: usize,
     members: &mut Vec<Member>,
+    read: impl FnMut(&[u8], usize) -> Read,
+) -> Read {
+    let (first, more) = open_object(src, at)?;
+    if !more {
+        return Ok(first);
+    }
+    *members = Vec::with_capacity(MEMBERS_USUAL);
+    members_from(src, at, first, members, read)
+}
+
+/// Reads an object on from a key; `members` are those before, which have no escapes in their keys.
+#[inline]
+pub(in crate::protocol) fn members_from(
+    src: &[u8],
+    base: usize,
+    mut at: usize,
+    members: &mut Vec<Member>,
     mut read: impl FnMut(&[u8], usize) -> Read,
 ) -> Read {
-    let base = at;
-    let (mut at, mut more) = open_object(src, at)?;
-    if more {
-        members.reserve_exact(MEMBERS_USUAL);
-    }
     // A bit for each length that a key had: most objects have no two of the same.
-    let mut lengths = 0_u64;
+    let bit = |key: usize| 1_u64 << (key % 64);
+    let mut lengths = (members.iter()).fold(0, |lengths, member| lengths | bit(member.key.range().len()));
+    let mut more = true;
     while more {
         let key = key(src, at)?;
         if key.escaped {
@@ -78,7 +92,7 @@ pub(in crate::protocol) fn members_with(
             return Err(TOO_MANY);
         }
         let written = src.get(key.start..key.end).unwrap_or_default();
-        let length = 1 << (written.len() % 64);
+        let length = bit(written.len());
         if lengths & length != 0 && is_among(src, base, members, written) {
             return Err(TWICE);
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
-use super::{Message, MessageError, Outcome, RpcId};
+use super::{Message, MessageError, Outcome, RpcId, Series};
 use crate::protocol::json::differential::{Change, value, written};
 use crate::protocol::json::{JsonError, Object, Raw};
 use crate::protocol::method::Method;
@@ -131,7 +131,7 @@ proptest! {
                 prop_assert_eq!((None, notification.method), (id.as_ref(), named));
                 prop_assert!(method.is_some());
                 prop_assert!(
-                    same(notification.params.as_ref(), params.as_ref()) && same(notification.meta.as_ref(), meta.as_ref())
+                    same(notification.params.as_ref(), params.as_ref()) && same(notification.meta.as_deref(), meta.as_ref())
                 );
             }
             Ok(Message::Response(response)) => {
@@ -144,6 +144,32 @@ proptest! {
                 }
             }
             Err(error) => prop_assert!(matches!(error, MessageError::Invalid { .. }), "{error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_series_is_read_as_each_message_alone_is(
+        members in proptest::collection::vec(member(), 1..5),
+        reports in proptest::collection::vec((value(), Change::any(2), any::<bool>()), 2..6),
+        token_first: bool,
+        version_first: bool,
+    ) {
+        let mut series = Series::default();
+        for (value, changes, other) in reports {
+            let params = if token_first {
+                format!(r#""progressToken": 17 , "progress":1,"message":{value}"#)
+            } else {
+                format!(r#""_":1,"progressToken":"t","message":{value},"progress":2,"_meta":{{"a":{value}}}"#)
+            };
+            let (front, back) = if version_first { (r#""jsonrpc":"2.0","#, "") } else { ("", r#","jsonrpc":"2.0""#) };
+            let mut text = format!(r#"{{{front}"method":"notifications/progress","params":{{{params}}}{back}}}"#).into_bytes();
+            if other {
+                text = format!("{{{}}}", members.join(",")).into_bytes();
+            }
+            Change::all(&changes, &mut text);
+            let text = Bytes::from(text);
+            let (ours, alone) = (series.read(text.clone()), Message::parse(text));
+            prop_assert_eq!(format!("{ours:?}"), format!("{alone:?}"));
         }
     }
 }

@@ -16,11 +16,11 @@ impl Notification {
         let base = start_of(&self.raw, &params.src)?;
         let edit = Edit::new(&self.raw, base + member.start..base + member.end, value)?;
         let moved = |object: Object| edit.moved(&self.raw, object);
-        let (params, meta) = (self.params.map(moved), self.meta.map(moved));
+        let (params, meta) = (self.params.map(moved), self.meta.map(|meta| moved(*meta)));
         Some(Self {
             params: Some(params??),
             meta: match meta {
-                Some(meta) => Some(meta?),
+                Some(meta) => Some(Box::new(meta?)),
                 None => None,
             },
             method: self.method,

@@ -1,10 +1,13 @@
 //! What one pass over the text of a message finds: where the members of its envelope stand, and what `params`, its
 //! `_meta` and a result have for members. Nothing is copied.
 
+mod series;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
+pub use self::series::Series;
 use super::super::error::RpcError;
 use super::super::json::{
     self, Member, Object, Raw, Read, Span, TOO_MANY, TWICE, behind_member, byte, members, members_with,
@@ -14,10 +17,19 @@ use super::super::method::Method;
 use super::{Message, MessageError, Notification, Outcome, Request, Response, RpcId};
 use crate::limits::JSON_MEMBERS_MAX;
 
-/// Where the parts of a message stand, nowhere when there is none, and the members of those that are read, as counted
-/// from their braces.
-#[derive(Default)]
+/// What is found of a message.
+#[derive(Debug, Default)]
 pub(super) struct Parts {
+    at: Places,
+    // The members of what is read, as counted from its brace.
+    in_params: Vec<Member>,
+    in_meta: Vec<Member>,
+    in_result: Vec<Member>,
+}
+
+/// Where the parts of a message stand; nowhere when there is none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
     version: Span,
     id: Span,
     method: Span,
@@ -25,9 +37,8 @@ pub(super) struct Parts {
     result: Span,
     error: Span,
     meta: Span,
-    in_params: Vec<Member>,
-    in_meta: Vec<Member>,
-    in_result: Vec<Member>,
+    /// How many members the envelope has.
+    count: usize,
 }
 
 /// A member of the envelope.
@@ -76,6 +87,20 @@ impl Name {
     }
 }
 
+impl Places {
+    fn place(&mut self, name: Name) -> Option<&mut Span> {
+        Some(match name {
+            Name::Version => &mut self.version,
+            Name::Id => &mut self.id,
+            Name::Method => &mut self.method,
+            Name::Params => &mut self.params,
+            Name::Result => &mut self.result,
+            Name::Error => &mut self.error,
+            Name::Other => return None,
+        })
+    }
+}
+
 impl Parts {
     /// Reads a message from its first byte to its last.
     pub(super) fn find(&mut self, raw: &Bytes) -> Result<(), MessageError> {
@@ -97,19 +122,24 @@ impl Parts {
     }
 
     fn read(&mut self, raw: &[u8], at: usize) -> Read {
-        let (mut count, mut others) = (0, Vec::new());
-        let (mut at, mut more) = open_object(raw, at)?;
+        let (at, more) = open_object(raw, at)?;
+        self.read_from(raw, at, more)
+    }
+
+    /// Reads the envelope on behind what was read of it, and no name that means nothing was in that.
+    fn read_from(&mut self, raw: &[u8], mut at: usize, mut more: bool) -> Read {
+        let mut others = Vec::new();
         while more {
             let (name, value) = if let Some((name, end)) = Name::usual(raw, at) {
                 (name, json::colon(raw, end)?)
             } else {
                 read_name(raw, at, &mut others)?
             };
-            count += 1;
-            if count > JSON_MEMBERS_MAX {
+            self.at.count += 1;
+            if self.at.count > JSON_MEMBERS_MAX {
                 return Err(TOO_MANY);
             }
-            if self.place(name).is_some_and(|place| !place.is_empty()) {
+            if self.at.place(name).is_some_and(|place| !place.is_empty()) {
                 return Err(TWICE);
             }
             at = match name {
@@ -117,7 +147,7 @@ impl Parts {
                 Name::Result if byte(raw, value) == b'{' => members(raw, value, &mut self.in_result)?,
                 _ => read_value(raw, value)?,
             };
-            if let Some(place) = self.place(name) {
+            if let Some(place) = self.at.place(name) {
                 *place = Span::new(value, at);
             }
             (at, more) = behind_member(raw, at)?;
@@ -126,53 +156,36 @@ impl Parts {
     }
 
     fn read_params(&mut self, raw: &[u8], at: usize) -> Read {
-        let (meta, in_meta) = (&mut self.meta, &mut self.in_meta);
+        let (meta, in_meta) = (&mut self.at.meta, &mut self.in_meta);
         members_with(raw, at, &mut self.in_params, |name, value| {
-            if name != b"_meta" || byte(raw, value) != b'{' {
-                return read_value(raw, value);
-            }
-            let end = members(raw, value, in_meta)?;
-            *meta = Span::new(value, end);
-            Ok(end)
-        })
-    }
-
-    fn place(&mut self, name: Name) -> Option<&mut Span> {
-        Some(match name {
-            Name::Version => &mut self.version,
-            Name::Id => &mut self.id,
-            Name::Method => &mut self.method,
-            Name::Params => &mut self.params,
-            Name::Result => &mut self.result,
-            Name::Error => &mut self.error,
-            Name::Other => return None,
+            read_param(raw, name, value, meta, in_meta)
         })
     }
 
     /// Checks what a message must be, and makes it one.
-    pub(super) fn into_message(self, raw: Bytes) -> Result<Message, MessageError> {
+    pub(super) fn into_message(&mut self, raw: Bytes) -> Result<Message, MessageError> {
         let text = |span: Span| raw.get(span.range()).unwrap_or_default();
         let is_object = |span: Span| text(span).first() == Some(&b'{');
-        let id = || value_at(&raw, self.id).and_then(RpcId::new);
+        let id = || value_at(&raw, self.at.id).and_then(RpcId::new);
         let invalid = |reason| Err(MessageError::Invalid { reason, id: id() });
-        if text(self.version) != b"\"2.0\"" {
+        if text(self.at.version) != b"\"2.0\"" {
             return invalid("`jsonrpc` must be \"2.0\"");
         }
-        if !self.params.is_empty() && !is_object(self.params) {
+        if !self.at.params.is_empty() && !is_object(self.at.params) {
             return invalid("`params` must be an object");
         }
         let not_an_id = "`id` must be a string or an integer";
-        if self.method.is_empty() {
+        if self.at.method.is_empty() {
             let id = id();
-            let outcome = match (is_object(self.result), value_at(&raw, self.error)) {
-                (true, None) => Outcome::Result(object_at(&raw, self.result, self.in_result)),
-                (false, Some(error)) if self.result.is_empty() => match read_error(&error) {
+            let outcome = match (is_object(self.at.result), value_at(&raw, self.at.error)) {
+                (true, None) => Outcome::Result(object_at(&raw, self.at.result, &mut self.in_result)),
+                (false, Some(error)) if self.at.result.is_empty() => match read_error(&error) {
                     Some(error) => Outcome::Error(error),
                     None => return invalid("`error` is malformed"),
                 },
                 _ => return invalid("there must be a `method`, a `result` object, or an `error`"),
             };
-            if !self.id.is_empty() && id.is_none() && text(self.id) != b"null" {
+            if !self.at.id.is_empty() && id.is_none() && text(self.at.id) != b"null" {
                 return invalid(not_an_id);
             }
             return Ok(Message::Response(Response {
@@ -182,15 +195,15 @@ impl Parts {
                 raw,
             }));
         }
-        let Some(method) = method_at(&raw, self.method) else {
+        let Some(method) = method_at(&raw, self.at.method) else {
             return invalid("`method` must be a string");
         };
-        let object = |span: Span, members| (!span.is_empty()).then(|| object_at(&raw, span, members));
-        if self.id.is_empty() {
+        let object = |span: Span, members: &mut _| (!span.is_empty()).then(|| object_at(&raw, span, members));
+        if self.at.id.is_empty() {
             return Ok(Message::Notification(Notification {
                 method,
-                params: object(self.params, self.in_params),
-                meta: object(self.meta, self.in_meta),
+                params: object(self.at.params, &mut self.in_params),
+                meta: object(self.at.meta, &mut self.in_meta).map(Box::new),
                 raw,
             }));
         }
@@ -200,12 +213,22 @@ impl Parts {
         Ok(Message::Request(Request {
             id,
             method,
-            method_name: Raw::checked(raw.slice(self.method.range())),
-            params: object(self.params, self.in_params),
-            meta: object(self.meta, self.in_meta),
+            method_name: Raw::checked(raw.slice(self.at.method.range())),
+            params: object(self.at.params, &mut self.in_params),
+            meta: object(self.at.meta, &mut self.in_meta),
             raw,
         }))
     }
+}
+
+#[inline]
+fn read_param(raw: &[u8], name: &[u8], at: usize, meta: &mut Span, in_meta: &mut Vec<Member>) -> Read {
+    if name != b"_meta" || byte(raw, at) != b'{' {
+        return read_value(raw, at);
+    }
+    let end = members(raw, at, in_meta)?;
+    *meta = Span::new(at, end);
+    Ok(end)
 }
 
 /// Reads a key of the envelope, however it is written; those that mean nothing are only noted.
@@ -226,10 +249,10 @@ fn value_at(raw: &Bytes, span: Span) -> Option<Raw> {
     (!span.is_empty()).then(|| Raw::checked(raw.slice(span.range())))
 }
 
-fn object_at(raw: &Bytes, span: Span, members: Vec<Member>) -> Object {
+fn object_at(raw: &Bytes, span: Span, members: &mut Vec<Member>) -> Object {
     Object {
         src: raw.slice(span.range()),
-        members,
+        members: std::mem::take(members),
     }
 }
 

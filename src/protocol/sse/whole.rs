@@ -4,14 +4,15 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use memchr::memchr2;
 
+use super::super::json::is_ascii;
 use super::Event;
 use crate::limits::SSE_LINE_BYTES_MAX;
 
-/// Finds such an event at the front of what came, and how long it is.
-pub(super) fn front(input: &Bytes) -> Option<(Event, usize)> {
+/// Takes such an event off the front of what came.
+pub(super) fn take(input: &mut Bytes) -> Option<Event> {
     const TYPE: &[u8] = b"event: message\n";
     let (mut at, mut data, mut id) = (0, None, None);
     if input.starts_with(TYPE) {
@@ -44,16 +45,28 @@ pub(super) fn front(input: &Bytes) -> Option<(Event, usize)> {
     }
     let data = data.filter(|_| at <= SSE_LINE_BYTES_MAX)?;
     let text = input.get(data.clone())?;
-    if !text.is_ascii() {
+    if !is_ascii(text) {
         str::from_utf8(text).ok()?;
     }
-    let event = Event {
+    Some(Event {
         event: Cow::Borrowed("message"),
-        data: input.slice(data),
+        data: cut(input, at, data),
         id,
         retry_ms: None,
-    };
-    Some((event, at))
+    })
+}
+
+/// Takes so many bytes off and returns a part of them; of all that came, the part is what is left.
+fn cut(input: &mut Bytes, length: usize, part: Range<usize>) -> Bytes {
+    if length < input.len() {
+        let part = input.slice(part);
+        input.advance(length);
+        return part;
+    }
+    let mut whole = std::mem::take(input);
+    whole.truncate(part.end);
+    whole.advance(part.start);
+    whole
 }
 
 /// Takes a line that LF or CR LF has ended.

@@ -141,7 +141,10 @@ impl Connecting {
         let (reply, answered) = oneshot::channel();
         if call
             .events
-            .send(Event::Question(Question { request, reply }))
+            .send(Event::Question(Question {
+                request: request.into(),
+                reply,
+            }))
             .await
             .is_err()
         {

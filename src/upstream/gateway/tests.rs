@@ -53,7 +53,13 @@ fn question() -> (Event, oneshot::Receiver<crate::exchange::Reply>) {
         panic!("no request")
     };
     let (reply, answered) = oneshot::channel();
-    (Event::Question(Question { request, reply }), answered)
+    (
+        Event::Question(Question {
+            request: request.into(),
+            reply,
+        }),
+        answered,
+    )
 }
 
 async fn next_question(events: &mut queue::Receiver<Event>) -> Question {

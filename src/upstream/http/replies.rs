@@ -45,6 +45,7 @@ impl<'a> Replies<'a> {
     }
 
     /// Returns a message that has arrived already.
+    #[inline]
     pub(super) fn ready(&mut self) -> Result<Option<Message>, Fault> {
         match &mut self.state {
             State::Open(stream) => stream.ready_message(),

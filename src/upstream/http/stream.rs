@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use super::client::{Body, root_cause};
 use super::fault::Fault;
 use crate::limits::{CALL_AGE_MAX, STREAM_END_WAIT};
-use crate::protocol::message::Message;
+use crate::protocol::message::{Message, Series};
 use crate::protocol::sse::{Event, Framer};
 use crate::supervisor::Supervisor;
 
@@ -17,6 +17,7 @@ use crate::supervisor::Supervisor;
 pub(in crate::upstream) struct EventStream {
     body: Body,
     framer: Framer,
+    messages: Series,
     idle: Duration,
     bytes_max: usize,
     /// The id of the last event that had one.
@@ -34,6 +35,7 @@ impl EventStream {
         Self {
             body,
             framer: Framer::new(),
+            messages: Series::default(),
             idle,
             bytes_max,
             last_id: None,
@@ -89,6 +91,7 @@ impl EventStream {
     }
 
     /// Takes an event out of the bytes that were read.
+    #[inline]
     fn framed(&mut self) -> Result<Option<Event>, Fault> {
         let event = self.framer.next_event();
         let Some(event) = event.map_err(|error| Fault::NotAMessage(error.to_string()))? else {
@@ -117,6 +120,7 @@ impl EventStream {
 
     /// Returns a message that has arrived already. Who takes all of them before waiting passes on together what
     /// came together.
+    #[inline]
     pub(super) fn ready_message(&mut self) -> Result<Option<Message>, Fault> {
         while let Some(event) = self.ready_event()? {
             if let Some(message) = self.message_of(event) {
@@ -126,11 +130,12 @@ impl EventStream {
         Ok(None)
     }
 
+    #[inline]
     fn message_of(&mut self, event: Event) -> Option<Message> {
         if event.data.is_empty() || event.event != "message" {
             return None;
         }
-        let message = Message::parse(event.data);
+        let message = self.messages.read(event.data);
         message
             .inspect_err(|error| {
                 tracing::debug!(reason = %error, "an event of an upstream is no message");

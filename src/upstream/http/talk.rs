@@ -124,6 +124,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Deals with one message as far as that needs no waiting: most are passed on and done.
+    #[inline]
     pub(super) fn take_now(&mut self, message: Message) -> Result<Option<Response>, Box<Now>> {
         match self.incoming.take_now(message) {
             Now::Taken(Taken::Done) => Ok(None),

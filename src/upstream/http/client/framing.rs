@@ -172,9 +172,15 @@ fn size(line: &[u8]) -> io::Result<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
     let ends = matches!(rest.trim_ascii_start(), [] | [b';', ..]);
-    let size = std::str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let size = match digits {
+        // As many as fit whatever they are; the general way takes longer than the rest of the line.
+        [_, ..] if digits.len() <= 16 => (digits.iter().copied().map(char::from))
+            .filter_map(|digit| digit.to_digit(16))
+            .try_fold(0, |size, digit| Some(size << 4 | u64::from(digit))),
+        _ => std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok()),
+    };
     size.filter(|_| ends)
         .ok_or_else(|| wrong("the size of a chunk of its answer cannot be read"))
 }
