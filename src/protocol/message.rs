@@ -164,7 +164,7 @@ impl Message {
     pub fn parse(raw: Bytes) -> Result<Self, MessageError> {
         let mut parts = scan::Parts::default();
         parts.find(&raw)?;
-        parts.into_message(raw)
+        parts.message(raw)
     }
 
     /// Returns a member of a message's envelope, which is read once more for it.

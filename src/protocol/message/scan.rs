@@ -163,7 +163,7 @@ impl Parts {
     }
 
     /// Checks what a message must be, and makes it one.
-    pub(super) fn into_message(&mut self, raw: Bytes) -> Result<Message, MessageError> {
+    pub(super) fn message(&mut self, raw: Bytes) -> Result<Message, MessageError> {
         let text = |span: Span| raw.get(span.range()).unwrap_or_default();
         let is_object = |span: Span| text(span).first() == Some(&b'{');
         let id = || value_at(&raw, self.at.id).and_then(RpcId::new);

@@ -44,7 +44,7 @@ impl Series {
                 }
             }
         }
-        parts.into_message(raw)
+        parts.message(raw)
     }
 }
 
