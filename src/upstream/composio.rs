@@ -149,7 +149,22 @@ impl ComposioTransport {
                     }
                     tried_key = true;
                 }
-                Err(failed) => return Err(fault::told(shared.gateway(), failed)),
+                // The status of what wants a connection is not documented: whichever it is, the words decide.
+                Err(failed) => {
+                    let era = held.value.link.era();
+                    let refusal = fault::as_answer(&failed, call, era).filter(|answer| {
+                        !connected
+                            && route.kind == Kind::Tool
+                            && shared.connecting.concerns(&route.own, answer)
+                    });
+                    let Some(answer) = refusal else {
+                        return Err(fault::told(shared.gateway(), failed));
+                    };
+                    match shared.connecting.next(&route.own, call, answer).await? {
+                        Next::Answer(answer) => return Ok(answer),
+                        Next::Again => connected = true,
+                    }
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, Era, Went};
 use crate::connect::{House, TOOLKITS, consent, look};
-use crate::fake::Fake;
+use crate::fake::{Fake, error_body, odd};
 
 const WHO: &str = "GITHUB_GET_THE_AUTHENTICATED_USER";
 const MULTI: &str = "COMPOSIO_MULTI_EXECUTE_TOOL";
@@ -232,6 +232,48 @@ async fn an_app_tool_of_the_list_is_connected_likewise_whatever_form_its_answer_
         let went = agent.call(WHO, json!({}), allows).await;
         assert_eq!(went.asked.len(), 1, "{name}: {went:?}");
         assert_eq!(runs(&fake, WHO), 1, "{name}");
+        house.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn whichever_status_a_missing_connection_comes_with_its_user_is_sent_to_connect() {
+    for status in [400, 403, 404, 409, 422] {
+        let fake = Fake::start().await;
+        let house = House::start_with(&fake, "toolkits = ['github']\npreload = ['GITHUB_GET_REPO']").await;
+        listed(&house).await;
+        let text = "No active connected account found for toolkit: github";
+        let lacking = || {
+            odd(
+                status,
+                &error_body(status, 4302, "ToolRouterV2_NoActiveConnection", text),
+            )
+        };
+        let asks = Agent::new(&house, "alice", Era::Legacy, true).await;
+        let arguments = json!({ "owner": "o", "repo": "r" });
+        fake.next_mcp(lacking());
+        let went = asks.call("GITHUB_GET_REPO", arguments, allows).await;
+        assert_eq!(went.asked.len(), 1, "{status}: {went:?}");
+        assert_eq!(went.said()["successful"], true, "{status}: {went:?}");
+        assert_eq!(runs(&fake, "GITHUB_GET_REPO"), 1, "{status}");
+        // Who cannot ask reads the link, and what is no such thing stays what it is.
+        let cannot = Agent::new(&house, "bob", Era::Modern, false).await;
+        fake.next_mcp(lacking());
+        let went = cannot.call("GITHUB_GET_REPO", json!({}), never).await;
+        assert!(
+            went.last_text().contains("Ask the user to open"),
+            "{status}: {went:?}"
+        );
+        fake.next_mcp(odd(
+            403,
+            &error_body(403, 1, "HTTP_Forbidden", "not on your plan"),
+        ));
+        let went = cannot.call("GITHUB_GET_REPO", json!({}), never).await;
+        let told = went.end["error"]["message"].as_str().unwrap_or_default();
+        assert!(
+            told.contains("not on your plan") && told.contains("403"),
+            "{went:?}"
+        );
         house.stop().await;
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, Era};
 use crate::catalogue::{house, multi, never};
-use crate::connect::{BACKEND, TOOLKITS, file};
+use crate::connect::{BACKEND, TOOLKITS, consent, file, look};
 use crate::fake::{Fake, KEY, odd};
 use crate::honest::Caller;
 
@@ -235,4 +235,32 @@ async fn a_tool_that_blocks_is_waited_for_and_its_caller_alone() {
     let (status, _) = house.rest("alice", Method::GET, "/api/gateways", None).await;
     assert_eq!(status, 200);
     house.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_that_composio_gives_again_is_as_good_as_a_new_one() {
+    for (reused, accounts) in [(true, 1), (false, 2)] {
+        let fake = Fake::start().await;
+        fake.control(&json!({ "do": "switch", "name": "link_is_reused", "to": reused }));
+        let house = house(&file(&fake, "memory", TOOLKITS)).await;
+        let (first, first_state) = house.begin("alice", "gmail").await;
+        let (second, second_state) = house.begin("alice", "gmail").await;
+        assert_eq!((first == second, first_state == second_state), (reused, false));
+        assert_eq!(fake.accounts_of("alice").len(), accounts);
+        let back = consent(&second, "allow").await;
+        assert_eq!(look(&back).await.outcome(), "connected", "{reused}");
+        let standing = house.standing("alice", "gmail").await;
+        assert_eq!(
+            (
+                &standing["status"],
+                standing["accounts"].as_array().unwrap().len()
+            ),
+            (&json!("ACTIVE"), 1)
+        );
+        let again = house
+            .post("alice", "/api/integrations/gmail/connect", json!({}))
+            .await;
+        assert_eq!(again["connected"], true, "{again}");
+        house.stop().await;
+    }
 }

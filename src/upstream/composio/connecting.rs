@@ -51,14 +51,23 @@ enum Found {
 }
 
 impl Connecting {
+    /// Tells whether an answer wants something connected.
+    pub(super) fn concerns(&self, own: &str, answer: &Answer) -> bool {
+        self.needed(own, answer).is_some()
+    }
+
+    fn needed(&self, own: &str, answer: &Answer) -> Option<Needed> {
+        let options = self.project.options();
+        let (toolkits, prefixes) = (options.toolkits.as_deref(), &options.tool_prefixes);
+        needed::read(own, toolkits, prefixes, answer)
+    }
+
     /// Sees to what an answer wants connected. `own` is Composio's name of the tool.
     ///
     /// # Errors
     /// [`CallError::Cancelled`].
     pub(super) async fn next(&self, own: &str, call: &Call, answer: Answer) -> Result<Next, CallError> {
-        let options = self.project.options();
-        let (toolkits, prefixes) = (options.toolkits.as_deref(), &options.tool_prefixes);
-        let Some(needed) = needed::read(own, toolkits, prefixes, &answer) else {
+        let Some(needed) = self.needed(own, &answer) else {
             return Ok(Next::Answer(answer));
         };
         tokio::select! {

@@ -4,11 +4,13 @@
 
 use http::StatusCode;
 
-use crate::exchange::CallError;
+use crate::exchange::{Answer, Call, CallError};
 use crate::ids::GatewayId;
 use crate::integrations::composio::ApiError;
 use crate::integrations::sessions::SessionError;
 use crate::protocol::error::{INTERNAL_ERROR, INVALID_PARAMS, RpcError};
+use crate::protocol::message::{self, Message};
+use crate::protocol::version::Era;
 use crate::upstream::http::Failed;
 use crate::upstream::http::fault::Fault;
 
@@ -43,6 +45,22 @@ pub(super) fn told(gateway: &GatewayId, failed: Failed) -> CallError {
             Some(reason) => unavailable(gateway, reason),
             None => failed.into_call_error(gateway),
         },
+    }
+}
+
+/// Returns what was refused in words of Composio's own, without being processed, in the form of an error of the tool.
+pub(super) fn as_answer(failed: &Failed, call: &Call, era: Option<Era>) -> Option<Answer> {
+    let Fault::Worded { status, words } = &failed.fault else {
+        return None;
+    };
+    let error = RpcError::new(INTERNAL_ERROR, words.clone());
+    let text = message::error_response(Some(&call.request.id), &error);
+    match Message::parse(text) {
+        Ok(Message::Response(response)) if status.is_client_error() => Some(Answer {
+            response,
+            era: era.unwrap_or(Era::Legacy),
+        }),
+        _ => None,
     }
 }
 

@@ -262,7 +262,9 @@ impl Wire {
             let target = self.redirect_target(head);
             return Err(Fault::Redirect { status, target });
         }
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        // What a session may not do is not always a matter of the key: whoever is behind its URL may say what it is.
+        let forbidden = status == StatusCode::FORBIDDEN;
+        if status == StatusCode::UNAUTHORIZED || (forbidden && !self.is_private()) {
             return Err(Fault::Unauthorized(status));
         }
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
@@ -281,7 +283,11 @@ impl Wire {
             } else {
                 Ok(Bytes::new())
             };
-            return Ok(Reply::Refused(self.refusal(head, body.unwrap_or_default())));
+            let refusal = self.refusal(head, body.unwrap_or_default());
+            if forbidden && !refusal.has_words() {
+                return Err(Fault::Unauthorized(status));
+            }
+            return Ok(Reply::Refused(refusal));
         }
         if essence.eq_ignore_ascii_case(EVENTS) {
             let stream = EventStream::new(body, SSE_IDLE_TIMEOUT, self.result_bytes_max);
