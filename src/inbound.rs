@@ -29,6 +29,7 @@ mod stream;
 mod task_id;
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -102,6 +103,18 @@ struct Sent {
 }
 
 impl Sent {
+    /// Takes a request apart; `None` when nobody said who sent it. Not in the future that answers it, which would keep
+    /// the rest of the head until it has.
+    fn taken(request: Request<Body>) -> Option<(HttpMethod, Self, Body)> {
+        let (mut head, body) = request.into_parts();
+        let sent = Self {
+            principal: head.extensions.remove()?,
+            headers: head.headers,
+            request_id: head.extensions.remove().unwrap_or_else(|| RequestId::new("")),
+        };
+        Some((head.method, sent, body))
+    }
+
     /// Returns what a response needs of it after the request is gone.
     fn again(&self) -> Self {
         Self {
@@ -147,34 +160,26 @@ impl tower::Service<Request<Body>> for McpService {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let endpoint = self.0.clone();
-        async move { Ok(endpoint.answer(request).await) }.boxed()
+        match Sent::taken(request) {
+            Some((method, sent, body)) => {
+                async move { Ok(endpoint.answer(&method, &sent, body).await) }.boxed()
+            }
+            None => ready(Ok(reply::empty(StatusCode::UNAUTHORIZED))).boxed(),
+        }
     }
 }
 
 impl Endpoint {
-    async fn answer(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let (mut head, body) = request.into_parts();
-        let Some(principal) = head.extensions.remove::<Arc<Principal>>() else {
-            return reply::empty(StatusCode::UNAUTHORIZED);
-        };
-        let request_id = head
-            .extensions
-            .remove::<RequestId>()
-            .unwrap_or_else(|| RequestId::new(""));
-        let sent = Sent {
-            principal,
-            headers: head.headers,
-            request_id,
-        };
-        match head.method {
+    async fn answer(self: Arc<Self>, method: &HttpMethod, sent: &Sent, body: Body) -> Response<Body> {
+        match *method {
             HttpMethod::POST => self.post(sent, body).await,
-            HttpMethod::GET => self.get(&sent).await,
-            HttpMethod::DELETE => self.delete(&sent).await,
+            HttpMethod::GET => self.get(sent).await,
+            HttpMethod::DELETE => self.delete(sent).await,
             _ => not_allowed("GET, POST, DELETE"),
         }
     }
 
-    async fn post(self: Arc<Self>, sent: Sent, body: Body) -> Response<Body> {
+    async fn post(self: Arc<Self>, sent: &Sent, body: Body) -> Response<Body> {
         if let Err(status) = acceptable(&sent.headers) {
             return reply::empty(status);
         }
@@ -186,13 +191,13 @@ impl Endpoint {
             }
         };
         match Message::parse(text.clone()) {
-            Ok(message) => self.message(sent, message).await,
-            Err(MessageError::Batch) => self.batch(sent, &text).await,
+            Ok(message) => self.message(sent, Box::new(message)).await,
+            Err(MessageError::Batch) => Box::pin(self.batch(sent, &text)).await,
             Err(error) => unreadable(&error, &sent.request_id),
         }
     }
 
-    async fn message(self: Arc<Self>, sent: Sent, message: Message) -> Response<Body> {
+    async fn message(self: Arc<Self>, sent: &Sent, message: Box<Message>) -> Response<Body> {
         match era::of(&sent.headers, &message) {
             Spoken::Modern => self.modern(sent, message).await,
             Spoken::Legacy => self.legacy(sent, message).await,

@@ -25,7 +25,7 @@ use crate::protocol::version::ProtocolVersion;
 const AT_ONCE: usize = 8;
 
 impl Endpoint {
-    pub(super) async fn batch(self: Arc<Self>, sent: Sent, text: &Bytes) -> Response<Body> {
+    pub(super) async fn batch(self: Arc<Self>, sent: &Sent, text: &Bytes) -> Response<Body> {
         let refuse = |reason: &str| {
             let fault = Fault::invalid_request(format!("Invalid request: {reason}")).named(&sent.request_id);
             reply::error(StatusCode::BAD_REQUEST, None, &fault)
@@ -37,7 +37,7 @@ impl Endpoint {
             Ok(messages) => messages.take(BATCH_MESSAGES_MAX + 1).collect(),
             Err(error) => return unreadable(&error.into(), &sent.request_id),
         };
-        let session = match self.session_of(&sent).await {
+        let session = match self.session_of(sent).await {
             Ok(session) => session,
             Err(response) => return *response,
         };
@@ -62,7 +62,7 @@ impl Endpoint {
         let answers: Vec<Text> = stream::iter(messages)
             .map(async |text| {
                 let full = answered_bytes.load(Ordering::Relaxed) >= UPSTREAM_RESULT_BYTES_MAX;
-                let answer = self.batched(&sent, session.as_ref(), text, full).await;
+                let answer = self.batched(sent, session.as_ref(), text, full).await;
                 answered_bytes.fetch_add(answer.as_ref().map_or(0, Bytes::len), Ordering::Relaxed);
                 answer
             })

@@ -27,29 +27,29 @@ use crate::proxy::ProxyError;
 use crate::upstream::outgoing::implementation;
 
 impl Endpoint {
-    pub(super) async fn legacy(self: Arc<Self>, sent: Sent, message: Message) -> Response<Body> {
-        if let Message::Request(request) = &message
+    pub(super) async fn legacy(self: Arc<Self>, sent: &Sent, message: Box<Message>) -> Response<Body> {
+        if let Message::Request(request) = &*message
             && request.method == Method::Initialize
         {
-            let mut operation = Operation::begin(&self, &sent, request, initialized_version(request));
-            let done = self.initialize(&sent, request).await;
+            let mut operation = Operation::begin(&self, sent, request, initialized_version(request));
+            let done = Box::pin(self.initialize(sent, request)).await;
             operation.done(&done);
-            return done.unwrap_or_else(|fault| fail(&request.id, fault, &sent));
+            return done.unwrap_or_else(|fault| fail(&request.id, fault, sent));
         }
-        let session = match self.session_of(&sent).await {
+        let session = match self.session_of(sent).await {
             Ok(session) => session,
             Err(response) => {
-                if let Message::Request(request) = &message {
+                if let Message::Request(request) = &*message {
                     let version = ProtocolVersion::LEGACY_LATEST;
-                    Operation::begin(&self, &sent, request, version).refused(&Fault::session_not_found());
+                    Operation::begin(&self, sent, request, version).refused(&Fault::session_not_found());
                 }
                 return *response;
             }
         };
-        match message {
-            Message::Request(request) => self.legacy_request(&sent, session, request).await,
+        match *message {
+            Message::Request(request) => self.legacy_request(sent, session, Box::new(request)).await,
             Message::Notification(notification) => {
-                self.legacy_notification(session.as_ref(), &notification).await;
+                Box::pin(self.legacy_notification(session.as_ref(), &notification)).await;
                 reply::accepted()
             }
             Message::Response(response) => {
@@ -124,11 +124,11 @@ impl Endpoint {
         self: Arc<Self>,
         sent: &Sent,
         session: Option<Arc<Session>>,
-        request: Request,
+        request: Box<Request>,
     ) -> Response<Body> {
         let mut operation = Operation::begin(&self, sent, &request, version_of(session.as_ref()));
         if !is_forwarded(request.method) {
-            let done = self.legacy_local(sent, session.as_ref(), &request).await;
+            let done = Box::pin(self.legacy_local(sent, session.as_ref(), &request)).await;
             operation.done(&done);
             return match done {
                 Ok(text) => reply::json(StatusCode::OK, text),
@@ -136,7 +136,7 @@ impl Endpoint {
             };
         }
         let asked = Asked::new(&request, sent);
-        let running = match self.begin_legacy(sent, session.as_ref(), request, &operation) {
+        let running = match self.begin_legacy(sent, session.as_ref(), *request, &operation) {
             Ok(running) => running,
             Err(fault) => {
                 operation.refused(&fault);

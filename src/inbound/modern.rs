@@ -34,9 +34,9 @@ use crate::proxy::ProxyError;
 const SUPPORTED_VERSIONS: &str = r#"["2026-07-28","2025-11-25","2025-06-18","2025-03-26"]"#;
 
 impl Endpoint {
-    pub(super) async fn modern(self: Arc<Self>, sent: Sent, message: Message) -> Response<Body> {
-        let request = match message {
-            Message::Request(request) => request,
+    pub(super) async fn modern(self: Arc<Self>, sent: &Sent, message: Box<Message>) -> Response<Body> {
+        let request = match *message {
+            Message::Request(request) => Box::new(request),
             // The core has no notifications of clients over HTTP; those of extensions are nobody's here.
             Message::Notification(_) => return reply::accepted(),
             Message::Response(_) => {
@@ -44,8 +44,8 @@ impl Endpoint {
                 return reply::error(StatusCode::BAD_REQUEST, None, &fault.named(&sent.request_id));
             }
         };
-        let mut operation = Operation::begin(&self, &sent, &request, ProtocolVersion::MODERN_LATEST);
-        match self.modern_request(&sent, &request, &operation).await {
+        let mut operation = Operation::begin(&self, sent, &request, ProtocolVersion::MODERN_LATEST);
+        match self.modern_request(sent, &request, &operation).await {
             Ok(Ready::Response(response)) => {
                 operation.answered();
                 response
@@ -77,7 +77,7 @@ impl Endpoint {
         }
         match request.method {
             Method::Discover => self.discover(sent, request).map(Ready::Response),
-            Method::Listen => listen::stream(self, sent, request, declared)
+            Method::Listen => Box::pin(listen::stream(self, sent, request, declared))
                 .await
                 .map(Ready::Response),
             Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {

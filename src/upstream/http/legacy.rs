@@ -132,8 +132,8 @@ impl Legacy {
         let outcome = match talk.until(posted).await? {
             Ok(Reply::Json(body)) => read_json(&mut talk, body).await,
             Ok(Reply::Large(large)) => {
-                let reading = pin!(large.read(call, &id, Era::Legacy));
-                match talk.until(reading).await? {
+                let mut reading = Box::pin(large.read(call, &id, Era::Legacy));
+                match talk.until(reading.as_mut()).await? {
                     Ok(Read::Whole(body)) => read_json(&mut talk, body).await,
                     Ok(Read::Passed(response)) => Ok(response),
                     Err(fault) => Err(fault),
@@ -141,7 +141,7 @@ impl Legacy {
             }
             Ok(Reply::Events(stream)) => {
                 let mut replies = Replies::new(&self.link, session, stream);
-                let response = read_replies(&mut replies, &mut talk).await;
+                let response = Box::pin(read_replies(&mut replies, &mut talk)).await;
                 response.inspect(|_| replies.finish())
             }
             Ok(Reply::Refused(refusal)) => session.refused(refusal),
@@ -324,7 +324,10 @@ impl Legacy {
 }
 
 async fn read_json(talk: &mut Talk<'_>, body: Bytes) -> Result<Response, Fault> {
-    let response = talk.take(own::read_json(body)?).await?;
+    let response = match talk.take_now(own::read_json(body)?) {
+        Ok(response) => response,
+        Err(now) => Box::pin(talk.take_on(now)).await?,
+    };
     response.ok_or_else(|| Fault::NotAMessage("not a response to the request".to_owned()))
 }
 

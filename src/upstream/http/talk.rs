@@ -113,7 +113,7 @@ impl<'a> Talk<'a> {
                 done = &mut wanted => return Ok(done),
             };
             // Never a response: those are not given to calls.
-            self.take(aside).await?;
+            Box::pin(self.take(aside)).await?;
         }
     }
 
