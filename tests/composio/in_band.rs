@@ -223,10 +223,15 @@ async fn an_app_tool_of_the_list_is_connected_likewise_whatever_form_its_answer_
         ("mcp_sets_is_error", json!(true)),
         ("mcp_block_bytes", json!(20)),
         ("mcp_answers_json", json!(true)),
+        ("mcp_gives_session_ids", json!(true)),
+        ("mcp_protocol_version", json!("2025-03-26")),
+        ("mcp_protocol_version", json!("2025-11-25")),
+        ("mcp_other_methods_status", json!(404)),
     ] {
         let fake = Fake::start().await;
         fake.control(&json!({ "do": "switch", "name": name, "to": to }));
-        let house = House::start_with(&fake, "toolkits = ['github']\npreload = 'all'").await;
+        let options = "toolkits = ['github']\npreload = 'all'\nera = 'auto'";
+        let house = House::start_with(&fake, options).await;
         listed(&house).await;
         let agent = Agent::new(&house, "alice", Era::Legacy, true).await;
         let went = agent.call(WHO, json!({}), allows).await;
