@@ -232,7 +232,7 @@ pub const UPSTREAM_INTERIM_ANSWERS_MAX: usize = 16;
 /// What is read of an upstream at once, to begin with: most answers fit.
 pub const UPSTREAM_READ_BYTES: usize = 4 * 1024;
 /// What is read of an upstream at once where more is always there. A connection holds no more of a body than this.
-pub const UPSTREAM_READ_BYTES_MAX: usize = 128 * 1024;
+pub const UPSTREAM_READ_BYTES_MAX: usize = 256 * 1024;
 /// A request of at most so many bytes is copied behind its head and written in one piece.
 pub const REQUEST_BYTES_IN_ONE_PIECE: usize = 4 * 1024;
 /// An answer of at most so many bytes is copied together and written in one piece.
