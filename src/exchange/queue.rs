@@ -66,7 +66,9 @@ impl<T> Sender<T> {
         self.0.put(&mut state, item)?;
         let reader = state.reader.take();
         drop(state);
-        reader.map(Waker::wake);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         Ok(())
     }
 
@@ -211,7 +213,9 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if self.0.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             let reader = self.0.state().reader.take();
-            reader.map(Waker::wake);
+            if let Some(reader) = reader {
+                reader.wake();
+            }
         }
     }
 }
@@ -282,6 +286,10 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tasks of the test's own, which end with its runtime"
+    )]
     async fn every_writer_of_a_crowd_gets_its_turn() {
         let (sender, mut receiver) = bounded(1);
         let writers = (0..3 * WRITERS_REMEMBERED_MAX).map(|number| {
@@ -300,6 +308,10 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tasks of the test's own, which end with its runtime"
+    )]
     async fn nothing_is_lost_between_threads() {
         let (sender, mut receiver) = bounded(4);
         let writers = [0_u32, 1].map(|writer| {
