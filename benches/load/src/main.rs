@@ -9,6 +9,7 @@
 mod bare;
 mod caller;
 mod calls;
+mod composio;
 mod goals;
 mod http;
 mod instructions;

@@ -123,6 +123,20 @@ impl Series {
 }
 
 impl Results {
+    /// Returns the median of what one operation took more than another, turn by turn.
+    pub(crate) fn cpu_more(&self, operation: &str, other: &str, target: &str) -> Option<f64> {
+        let runs = |operation| {
+            let mut found = self.series.iter();
+            let series = found.find(|series| series.operation == operation && series.target == target)?;
+            Some(series.runs.iter().filter_map(|run| run.cpu_us))
+        };
+        let more: Vec<f64> = runs(operation)?
+            .zip(runs(other)?)
+            .map(|(one, other)| one - other)
+            .collect();
+        (!more.is_empty()).then(|| median(more.into_iter()))
+    }
+
     pub(crate) fn find(&self, operation: &str, target: &str) -> Option<&Figures> {
         let found = self
             .series

@@ -13,6 +13,11 @@ use crate::stage::{Programs, Target, Upstreams};
 use crate::template::Speaks;
 use crate::upstream::{self, Era};
 
+/// What tells the cost of the record, and of finding a user's session.
+pub(crate) const RECORDED: &str = "echo, recorded";
+pub(crate) const UNRECORDED: &str = "echo, not recorded";
+pub(crate) const COMPOSIO_RECORDED: &str = "echo at Composio, recorded";
+
 /// Calls of one repetition at most.
 const CALLS_MAX: u64 = 1_000_000;
 
@@ -143,11 +148,12 @@ impl Run<'_> {
         self.compare(&targets.iter().collect::<Vec<_>>(), &plan).await
     }
 
-    /// With the record of calls and without: both look their users up.
+    /// With the record of calls and without; and with the record, through the user's own session at Composio.
     async fn record(&mut self) -> Result<(), String> {
         let upstreams = self.programs.upstreams("k", Era::Legacy, 4, 1)?;
         let with = self.programs.toolgate(&[&upstreams]).await?;
         let without = self.programs.toolgate_unrecorded(&[&upstreams]).await?;
+        let composio = self.programs.toolgate_composio(&upstreams).await?;
         let behind = [&upstreams];
         let plan = |operation: &str| Plan {
             operation: operation.to_owned(),
@@ -155,10 +161,10 @@ impl Run<'_> {
             speaks: Speaks::Legacy,
             upstreams: &behind,
             clients: 64,
-            repetitions: 9,
+            repetitions: 20,
         };
-        let plans = [plan("echo, recorded"), plan("echo, not recorded")];
-        self.take_turns(&[(&with, &plans[0]), (&without, &plans[1])])
+        let plans = [RECORDED, UNRECORDED, COMPOSIO_RECORDED].map(plan);
+        self.take_turns(&[(&with, &plans[0]), (&without, &plans[1]), (&composio, &plans[2])])
             .await
     }
 

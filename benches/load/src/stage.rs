@@ -145,15 +145,26 @@ impl Programs {
 
     pub(crate) async fn toolgate_on(&self, cores: &str, to: &[&Upstreams]) -> Result<Target, String> {
         // Records are written together every so often: how many at once, and so what each costs, is a matter of time.
-        self.serve(cores, to, self.under.is_empty()).await
+        self.serve(cores, to, self.under.is_empty(), at_url).await
     }
 
     /// Starts Toolgate without the record of calls.
     pub(crate) async fn toolgate_unrecorded(&self, to: &[&Upstreams]) -> Result<Target, String> {
-        self.serve(PROXY_CORE, to, false).await
+        self.serve(PROXY_CORE, to, false, at_url).await
     }
 
-    async fn serve(&self, cores: &str, to: &[&Upstreams], recorded: bool) -> Result<Target, String> {
+    /// Starts Toolgate with gateways of kind `composio`: each call goes through its user's own session.
+    pub(crate) async fn toolgate_composio(&self, to: &Upstreams) -> Result<Target, String> {
+        self.serve(PROXY_CORE, &[to], true, at_composio).await
+    }
+
+    async fn serve(
+        &self,
+        cores: &str,
+        to: &[&Upstreams],
+        recorded: bool,
+        gateway: fn(SocketAddr, usize) -> String,
+    ) -> Result<Target, String> {
         let mut text = TOOLGATE_CONF.replace("{key}", KEY);
         let mut patterns: Vec<String> = (0..45).map(|index| format!("\"other_{index:02}_*\"")).collect();
         patterns.extend(
@@ -163,11 +174,8 @@ impl Programs {
         let mut tools = 0;
         for upstreams in to {
             for (index, name) in upstreams.names.iter().enumerate() {
-                let url = format!("http://{}/{index}/mcp", upstreams.address);
-                let _ = write!(
-                    text,
-                    "\n[gateways.{name}]\nurl = \"{url}\"\nin_flight_max = 4096\n"
-                );
+                let gateway = gateway(upstreams.address, index);
+                let _ = write!(text, "\n[gateways.{name}]\n{gateway}\nin_flight_max = 4096\n");
                 tools += upstreams.tools;
             }
         }
@@ -347,6 +355,16 @@ fn await_port(process: &mut Process, address: SocketAddr) -> Result<(), String> 
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Configures a gateway by its URL.
+fn at_url(address: SocketAddr, index: usize) -> String {
+    format!("url = \"http://{address}/{index}/mcp\"")
+}
+
+/// Configures a gateway of kind `composio` whose API is the mock upstream's.
+fn at_composio(address: SocketAddr, _: usize) -> String {
+    format!("kind = \"composio\"\nbase_url = \"http://{address}\"\napi_key = \"ak_bench\"")
 }
 
 async fn await_tools(target: &Target, tools: usize) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! It stands for several gateways at once: `/0/mcp` is one called `<name>0`, and so on.
 //! Their tools are called `<name>0_<kind>`: `echo` answers with its argument, `blob` with a megabyte, `progress` with a
 //! stream of progress events and then a result, `sleep` after a while; `tool_0001` and so on only fill the list.
-//! Answers depend on the request alone, so that whoever asked can check them.
+//! Answers depend on the request alone, so that whoever asked can check them. Below `/api/` it passes for Composio's API.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::pieces::{Pieces, STAMP};
-use crate::serve;
+use crate::{composio, serve};
 
 /// What one `tools/list` entry weighs, about what real servers send: 200 of them are the 229 KiB of the goal.
 const TOOL_BYTES: usize = 1_172;
@@ -155,6 +155,10 @@ fn tool(name: &str) -> String {
 impl Upstream {
     async fn answer(&self, request: Request<Incoming>) -> Response<Pieces> {
         let (head, body) = request.into_parts();
+        if composio::is_api(head.uri.path()) {
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+            return composio::answer(&head, &body.unwrap_or_default(), &self.sessions);
+        }
         match head.method {
             Method::POST => {}
             Method::GET if self.settings.era == Era::Legacy => return listening(),
@@ -346,7 +350,7 @@ fn json(text: String) -> Response<Pieces> {
     with_body("application/json", Pieces::known(vec![text.into()]))
 }
 
-fn with_body(content_type: &'static str, body: Pieces) -> Response<Pieces> {
+pub(crate) fn with_body(content_type: &'static str, body: Pieces) -> Response<Pieces> {
     let mut response = Response::new(body);
     response
         .headers_mut()
