@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use super::listing::{Item, Kind, Listing};
 use super::naming::Unnamed;
 use super::route::Route;
@@ -55,9 +57,9 @@ pub struct Part {
 #[derive(Clone, Debug, Default)]
 struct List {
     entries: Vec<Entry>,
-    by_name: HashMap<Arc<str>, usize>,
+    by_name: HashMap<Arc<str>, usize, RandomState>,
     /// For the pages of MCP Apps, which call tools by the names that their server gave them.
-    by_own_name: HashMap<Arc<str>, usize>,
+    by_own_name: HashMap<Arc<str>, usize, RandomState>,
 }
 
 /// What is offered at one moment.

@@ -66,9 +66,7 @@ impl<T> Sender<T> {
         self.0.put(&mut state, item)?;
         let reader = state.reader.take();
         drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        reader.into_iter().for_each(Waker::wake);
         Ok(())
     }
 
@@ -213,9 +211,7 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if self.0.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             let reader = self.0.state().reader.take();
-            if let Some(reader) = reader {
-                reader.wake();
-            }
+            reader.into_iter().for_each(Waker::wake);
         }
     }
 }
@@ -236,6 +232,8 @@ impl<T> Drop for Receiver<T> {
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
+
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -286,17 +284,13 @@ mod tests {
     }
 
     #[tokio::test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tasks of the test's own, which end with its runtime"
-    )]
     async fn every_writer_of_a_crowd_gets_its_turn() {
         let (sender, mut receiver) = bounded(1);
-        let writers = (0..3 * WRITERS_REMEMBERED_MAX).map(|number| {
+        let mut writers = JoinSet::new();
+        for number in 0..3 * WRITERS_REMEMBERED_MAX {
             let sender = sender.clone();
-            tokio::spawn(async move { sender.send(number).await.unwrap() })
-        });
-        let writers: Vec<_> = writers.collect();
+            writers.spawn(async move { sender.send(number).await.unwrap() });
+        }
         drop(sender);
         tokio::task::yield_now().await;
         let mut heard = Vec::new();
@@ -308,20 +302,17 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tasks of the test's own, which end with its runtime"
-    )]
     async fn nothing_is_lost_between_threads() {
         let (sender, mut receiver) = bounded(4);
-        let writers = [0_u32, 1].map(|writer| {
+        let mut writers = JoinSet::new();
+        for writer in [0_u32, 1] {
             let sender = sender.clone();
-            tokio::spawn(async move {
+            writers.spawn(async move {
                 for number in 0..20_000 {
                     sender.send((writer, number)).await.unwrap();
                 }
-            })
-        });
+            });
+        }
         drop(sender);
         let mut next = [0, 0];
         while let Some((writer, number)) = receiver.recv().await {
@@ -329,8 +320,8 @@ mod tests {
             next[writer as usize] += 1;
         }
         assert_eq!(next, [20_000, 20_000]);
-        for writer in writers {
-            writer.await.unwrap();
+        while let Some(done) = writers.join_next().await {
+            done.unwrap();
         }
     }
 

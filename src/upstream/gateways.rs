@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
@@ -40,7 +42,7 @@ pub struct Gateways {
 
 #[derive(Default)]
 struct Registry {
-    by_name: HashMap<GatewayId, Arc<Gateway>>,
+    by_name: HashMap<GatewayId, Arc<Gateway>, RandomState>,
     in_order: Vec<Arc<Gateway>>,
 }
 

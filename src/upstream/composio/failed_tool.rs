@@ -1,6 +1,9 @@
 //! A tool that failed inside a success: Composio answers `{"successful": false, …}` as the text of a result without
 //! `isError`. Clients and the record are told by the flag; not a byte of the content changes.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -8,6 +11,10 @@ use crate::exchange::Answer;
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::{Message, Outcome};
 use crate::protocol::splice::Splice;
+
+/// One of these is in every answer that can tell of a failure, unless letters of it are written as escapes.
+static MARKS: LazyLock<[Finder<'static>; 4]> =
+    LazyLock::new(|| ["successful", "result_type", "error", r"\u"].map(Finder::new));
 
 /// What every result of Composio's tools begins from; whatever else there is may be anything.
 #[derive(Deserialize)]
@@ -30,7 +37,11 @@ pub(super) fn marked(answer: Answer) -> Answer {
     let Outcome::Result(result) = &answer.response.outcome else {
         return answer;
     };
-    if result.get("isError").and_then(|flag| flag.bool()) == Some(true) || !says_failed(result) {
+    let raw = &answer.response.raw;
+    if !MARKS.iter().any(|mark| mark.find(raw).is_some())
+        || result.get("isError").and_then(|flag| flag.bool()) == Some(true)
+        || !says_failed(result)
+    {
         return answer;
     }
     let mut splice = Splice::new(&answer.response.raw);

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use super::Held;
 use crate::clock;
 use crate::exchange::Client;
@@ -71,7 +73,7 @@ impl Place for Slot {
 }
 
 #[derive(Default)]
-pub(super) struct Users(Mutex<HashMap<Whose, Arc<Slot>>>);
+pub(super) struct Users(Mutex<HashMap<Whose, Arc<Slot>, RandomState>>);
 
 impl Users {
     /// Takes a place, and returns with it the one that had to make room; `None` when every place is in use.

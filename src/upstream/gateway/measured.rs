@@ -21,7 +21,11 @@ impl Gateway {
         took: Duration,
     ) {
         let label = (method == Method::ToolsCall).then(|| self.metrics.tool_label(&route.exposed));
-        let version = match self.era() {
+        let era = match carried {
+            Ok(carried) => Some(carried.answer.era),
+            Err(_) => self.era(),
+        };
+        let version = match era {
             Some(Era::Modern) => ProtocolVersion::MODERN_LATEST.as_str(),
             Some(Era::Legacy) => "legacy",
             None => "unknown",

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use super::fault::Fault;
 use super::flight::Flight;
@@ -131,7 +132,7 @@ impl Place for Slot {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<HashMap<Key, Arc<Slot>>>);
+pub(super) struct Pool(Mutex<HashMap<Key, Arc<Slot>, RandomState>>);
 
 impl Pool {
     /// Takes the slot of a client, or our own. Returns with it the slot that had to make room.

@@ -1,7 +1,9 @@
 //! Reads of an answer whether a toolkit has to be connected first. Only what Composio itself says counts: the errors of
 //! tools that were not executed for want of an account, and what its own tool for connections answers.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde_json::Value;
 use url::Url;
 
@@ -13,11 +15,14 @@ use crate::protocol::message::Outcome;
 
 const MANAGE_CONNECTIONS: &str = "COMPOSIO_MANAGE_CONNECTIONS";
 /// What an answer must have in it to be looked at.
-const MARKS: [&[u8]; 3] = [
-    b"o active connected account",
-    b"o connected account found",
-    b"NoActiveConnection",
-];
+static MARKS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| {
+    let marks = [
+        "o active connected account",
+        "o connected account found",
+        "NoActiveConnection",
+    ];
+    marks.map(Finder::new)
+});
 /// Behind this Composio names the toolkit.
 const FOR_TOOLKIT: &str = "for toolkit: ";
 
@@ -80,7 +85,7 @@ fn worth_reading(own: &str, answer: &Answer) -> bool {
         Outcome::Error(_) => false,
     };
     let raw = &answer.response.raw;
-    split || own == MANAGE_CONNECTIONS || MARKS.iter().any(|mark| memmem::find(raw, mark).is_some())
+    split || own == MANAGE_CONNECTIONS || MARKS.iter().any(|mark| mark.find(raw).is_some())
 }
 
 /// The JSON in a result's text, which may be split over several blocks.
