@@ -59,6 +59,8 @@ struct Shared {
     wire: Wire,
     settings: HttpSettings,
     users: Users,
+    /// Whose session the lists are asked for through.
+    listing: Whose,
     changes: Arc<watch::Sender<Announced>>,
     supervisor: Supervisor,
     down: AtomicBool,
@@ -93,6 +95,7 @@ impl ComposioTransport {
             wire,
             settings,
             users: Users::default(),
+            listing: Whose::listing(),
             changes: Arc::new(watch::Sender::new(Announced::default())),
             supervisor: supervisor.clone(),
             down: AtomicBool::new(false),
@@ -172,7 +175,7 @@ impl ComposioTransport {
     async fn list_once_more(&self) -> Result<Listing, ListError> {
         let shared = &self.0;
         let lease = shared
-            .lease(&Whose::listing())
+            .lease(&shared.listing)
             .map_err(|error| ListError(error.to_string()))?;
         let mut remade = false;
         loop {
@@ -347,7 +350,7 @@ impl Transport for ComposioTransport {
     }
 
     fn era(&self) -> Option<Era> {
-        self.0.users.held(&Whose::listing())?.link.era()
+        self.0.users.held(&self.0.listing)?.link.era()
     }
 
     fn shut_down(&self) -> BoxFuture<'_, ()> {

@@ -23,6 +23,9 @@ static MARKS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| {
     ];
     marks.map(Finder::new)
 });
+/// Each block of a result has it, unless letters of it are written as escapes.
+static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("type"));
+static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r"\u"));
 /// Behind this Composio names the toolkit.
 const FOR_TOOLKIT: &str = "for toolkit: ";
 
@@ -75,17 +78,21 @@ pub(super) fn read(
     needed.filter(|needed| !needed.wants.is_empty())
 }
 
-/// Most answers are not: they are told apart without reading them. A text that is split may have a mark cut in two.
+/// Most answers are not: they are told apart without reading them. A text that is split may have a mark cut in two; each
+/// of its blocks says its type.
 fn worth_reading(own: &str, answer: &Answer) -> bool {
-    let split = match &answer.response.outcome {
+    let raw = &answer.response.raw;
+    let split = || match &answer.response.outcome {
         Outcome::Result(result) => {
             let blocks = result.get("content").and_then(|content| content.array());
             blocks.is_some_and(|blocks| blocks.count() > 1)
         }
         Outcome::Error(_) => false,
     };
-    let raw = &answer.response.raw;
-    split || own == MANAGE_CONNECTIONS || MARKS.iter().any(|mark| mark.find(raw).is_some())
+    let may_be_split = || TYPE.find_iter(raw).nth(1).is_some() || ESCAPE.find(raw).is_some();
+    own == MANAGE_CONNECTIONS
+        || (may_be_split() && split())
+        || MARKS.iter().any(|mark| mark.find(raw).is_some())
 }
 
 /// The JSON in a result's text, which may be split over several blocks.
@@ -358,5 +365,29 @@ mod tests {
             read("GITHUB_STAR", None, &ToolPrefixes::default(), &answer(&other)),
             None
         );
+    }
+
+    #[test]
+    fn a_text_that_is_split_within_the_mark_is_read_all_the_same() {
+        let said =
+            json!({ "successful": false, "error": "No active connected account found for toolkit: gmail" });
+        let said = said.to_string();
+        let (one, two) = said.split_at(said.find("active").unwrap() + 3);
+        let plain = json!({ "jsonrpc": "2.0", "id": 1, "result": { "content": [
+            { "type": "text", "text": one }, { "type": "text", "text": two },
+        ] } })
+        .to_string();
+        assert!(MARKS.iter().all(|mark| mark.find(plain.as_bytes()).is_none()));
+        for text in [plain.clone(), plain.replace(r#""type""#, r#""t\u0079pe""#)] {
+            let Ok(Message::Response(response)) = Message::parse(Bytes::from(text.clone())) else {
+                panic!("{text}")
+            };
+            let answer = Answer {
+                response,
+                era: Era::Legacy,
+            };
+            let needed = read("GMAIL_SEND_EMAIL", None, &ToolPrefixes::default(), &answer).unwrap();
+            assert_eq!(toolkits(&needed), ["gmail"]);
+        }
     }
 }
