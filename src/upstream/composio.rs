@@ -116,10 +116,9 @@ impl ComposioTransport {
         let lease = shared.lease(&Whose::of(&call.client))?;
         let (mut remade, mut tried_key, mut connected) = (false, false, false);
         loop {
-            let held = tokio::select! {
-                biased;
-                () = call.cancel.cancelled() => return Err(CallError::Cancelled),
-                held = shared.open(&lease) => held.map_err(|error| fault::not_opened(shared.gateway(), &error))?,
+            let held = match lease.slot().held.landed() {
+                Some(held) => held,
+                None => Box::pin(shared.opened_for(&lease, call)).await?,
             };
             match held.value.link.carry(route, call).await {
                 Ok(answer) => {
@@ -128,10 +127,10 @@ impl ComposioTransport {
                         return Ok(answer);
                     }
                     let answer = failed_tool::marked(answer);
-                    if connected {
+                    if connected || !shared.connecting.concerns(&route.own, &answer) {
                         return Ok(answer);
                     }
-                    match shared.connecting.next(&route.own, call, answer).await? {
+                    match Box::pin(shared.connecting.next(&route.own, call, answer)).await? {
                         Next::Answer(answer) => return Ok(answer),
                         Next::Again => connected = true,
                     }
@@ -163,7 +162,7 @@ impl ComposioTransport {
                     let Some(answer) = refusal else {
                         return Err(fault::told(shared.gateway(), failed));
                     };
-                    match shared.connecting.next(&route.own, call, answer).await? {
+                    match Box::pin(shared.connecting.next(&route.own, call, answer)).await? {
                         Next::Answer(answer) => return Ok(answer),
                         Next::Again => connected = true,
                     }
@@ -228,6 +227,19 @@ impl Shared {
         held.get(&self.supervisor, "link to Composio", make).await
     }
 
+    /// Opens the link of a call that finds none.
+    async fn opened_for(
+        self: &Arc<Self>,
+        lease: &Lease,
+        call: &Call,
+    ) -> Result<Landed<Arc<Held>>, CallError> {
+        tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => Err(CallError::Cancelled),
+            held = self.open(lease) => held.map_err(|error| fault::not_opened(self.gateway(), &error)),
+        }
+    }
+
     async fn make(&self, whose: &Whose) -> Result<Held, SessionError> {
         if self.down.load(Ordering::Acquire) {
             return Err(SessionError::ShutDown);
@@ -261,8 +273,8 @@ impl Shared {
     }
 
     /// The call's request with the accounts that its user chose, where it has a place for them.
-    async fn named(&self, route: &Route, call: &Call) -> Result<Option<Request>, CallError> {
-        let named = accounts::named(&self.project, &self.connecting.connections, &route.own, call).await;
+    async fn named(&self, call: &Call) -> Result<Option<Request>, CallError> {
+        let named = accounts::named(&self.project, &self.connecting.connections, call).await;
         named.map_err(|error| CallError::Unavailable {
             gateway: self.gateway().clone(),
             reason: error.to_string(),
@@ -306,7 +318,9 @@ impl Transport for ComposioTransport {
         // What it says is read, and links are added, before a client sees it.
         call.streams = false;
         async move {
-            if let Some(named) = self.0.named(route, &call).await? {
+            if accounts::may_name(&self.0.project, &route.own)
+                && let Some(named) = Box::pin(self.0.named(&call)).await?
+            {
                 call.request = named;
             }
             self.carry(route, &call).await

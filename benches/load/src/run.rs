@@ -18,6 +18,9 @@ pub(crate) const RECORDED: &str = "echo, recorded";
 pub(crate) const UNRECORDED: &str = "echo, not recorded";
 pub(crate) const COMPOSIO_RECORDED: &str = "echo at Composio, recorded";
 
+/// From so many repetitions on each is short.
+const MANY_TURNS: usize = 30;
+
 /// Calls of one repetition at most.
 const CALLS_MAX: u64 = 1_000_000;
 
@@ -32,10 +35,16 @@ impl Effort {
         if self.quick { 1 } else { usual }
     }
 
-    fn window(self, clients: usize) -> Window {
-        let (warm, time) = if self.quick { (200, 600) } else { (500, 1_500) };
+    /// Who takes many turns takes short ones: the machine's speed wanders within seconds, and what differs little is told
+    /// apart by turns that are close together.
+    fn window(self, plan: &Plan<'_>) -> Window {
+        let (warm, time) = match plan.repetitions {
+            _ if self.quick => (200, 600),
+            MANY_TURNS.. => (150, 350),
+            _ => (500, 1_500),
+        };
         Window {
-            clients,
+            clients: plan.clients,
             warm: Duration::from_millis(warm),
             time: Duration::from_millis(time),
             calls_max: CALLS_MAX,
@@ -161,7 +170,7 @@ impl Run<'_> {
             speaks: Speaks::Legacy,
             upstreams: &behind,
             clients: 64,
-            repetitions: 20,
+            repetitions: 50,
         };
         let plans = [RECORDED, UNRECORDED, COMPOSIO_RECORDED].map(plan);
         self.take_turns(&[(&with, &plans[0]), (&without, &plans[1]), (&composio, &plans[2])])
@@ -407,7 +416,7 @@ impl Run<'_> {
             .collect();
         measure(
             &talk,
-            self.effort.window(plan.clients),
+            self.effort.window(plan),
             target.process.as_ref(),
             &ours,
         )

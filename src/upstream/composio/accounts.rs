@@ -13,20 +13,21 @@ const MULTI_EXECUTE: &str = "COMPOSIO_MULTI_EXECUTE_TOOL";
 /// Where a part names its account.
 const ACCOUNT: &str = "account";
 
-/// Returns the request with the accounts that its user chose; `None`: it stays as it is.
+/// Tells whether a call of a tool, by Composio's name of it, has a place for accounts.
+pub(super) fn may_name(project: &Project, own: &str) -> bool {
+    let several = project.options().multi_account;
+    own == MULTI_EXECUTE && several.is_some_and(|several| !several.explicit)
+}
+
+/// Returns the request, which [`may_name`] accounts, with those that its user chose; `None`: it stays as it is.
 ///
 /// # Errors
 /// [`ConnectError::Store`]: what was chosen cannot be read.
 pub(super) async fn named(
     project: &Project,
     connections: &Connections,
-    own: &str,
     call: &Call,
 ) -> Result<Option<Request>, ConnectError> {
-    let several = project.options().multi_account;
-    if own != MULTI_EXECUTE || several.is_none_or(|several| several.explicit) {
-        return Ok(None);
-    }
     let chosen = connections.chosen(project, call.client.principal.user()).await?;
     if chosen.is_empty() {
         return Ok(None);

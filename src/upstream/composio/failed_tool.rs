@@ -1,9 +1,6 @@
 //! A tool that failed inside a success: Composio answers `{"successful": false, …}` as the text of a result without
 //! `isError`. Clients and the record are told by the flag; not a byte of the content changes.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -11,10 +8,6 @@ use crate::exchange::Answer;
 use crate::protocol::json::{Object, Raw};
 use crate::protocol::message::{Message, Outcome};
 use crate::protocol::splice::Splice;
-
-/// One of these is in every answer that can tell of a failure, unless letters of it are written as escapes.
-static MARKS: LazyLock<[Finder<'static>; 4]> =
-    LazyLock::new(|| ["successful", "result_type", "error", r"\u"].map(Finder::new));
 
 /// What every result of Composio's tools begins from; whatever else there is may be anything.
 #[derive(Deserialize)]
@@ -37,8 +30,7 @@ pub(super) fn marked(answer: Answer) -> Answer {
     let Outcome::Result(result) = &answer.response.outcome else {
         return answer;
     };
-    let raw = &answer.response.raw;
-    if !MARKS.iter().any(|mark| mark.find(raw).is_some())
+    if !may_hold_json(&answer.response.raw)
         || result.get("isError").and_then(|flag| flag.bool()) == Some(true)
         || !says_failed(result)
     {
@@ -50,6 +42,12 @@ pub(super) fn marked(answer: Answer) -> Answer {
         Ok(Message::Response(response)) => Answer { response, ..answer },
         _ => answer,
     }
+}
+
+/// Tells whether a text in an answer can be a JSON object that has members: the quotes around their names are escaped
+/// where they stand within a text.
+pub(super) fn may_hold_json(answer: &[u8]) -> bool {
+    memchr::memchr(b'\\', answer).is_some()
 }
 
 /// A large answer comes in several blocks of text, which are one JSON text together.

@@ -12,6 +12,7 @@ use crate::exchange::Answer;
 use crate::integrations::composio::{ProviderId, is_toolkit};
 use crate::limits::CONNECT_ASKS_MAX;
 use crate::protocol::message::Outcome;
+use crate::upstream::composio::failed_tool::may_hold_json;
 
 const MANAGE_CONNECTIONS: &str = "COMPOSIO_MANAGE_CONNECTIONS";
 /// What an answer must have in it to be looked at.
@@ -82,6 +83,9 @@ pub(super) fn read(
 /// of its blocks says its type.
 fn worth_reading(own: &str, answer: &Answer) -> bool {
     let raw = &answer.response.raw;
+    if matches!(answer.response.outcome, Outcome::Result(_)) && !may_hold_json(raw) {
+        return false;
+    }
     let split = || match &answer.response.outcome {
         Outcome::Result(result) => {
             let blocks = result.get("content").and_then(|content| content.array());
