@@ -11,9 +11,6 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::mpsc::error::{SendError, TryRecvError, TrySendError};
 
-/// So many tasks that wait for room are remembered; where more come, all look again.
-const WRITERS_REMEMBERED_MAX: usize = 8;
-
 /// Makes a queue that holds at most `capacity`, which is at least one.
 #[must_use]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
@@ -81,21 +78,19 @@ impl<T> Sender<T> {
                 return Poll::Ready(Ok(()));
             };
             let mut state = self.0.state();
-            let woken = match self.0.put(&mut state, item) {
-                Ok(()) => Vec::from_iter(state.reader.take()),
+            match self.0.put(&mut state, item) {
+                Ok(()) => {}
                 Err(TrySendError::Closed(item)) => return Poll::Ready(Err(SendError(item))),
                 Err(TrySendError::Full(item)) => {
                     held = Some(item);
-                    state.wants_room(cx.waker())
+                    state.wants_room(cx.waker());
+                    return Poll::Pending;
                 }
-            };
-            drop(state);
-            woken.into_iter().for_each(Waker::wake);
-            if held.is_some() {
-                Poll::Pending
-            } else {
-                Poll::Ready(Ok(()))
             }
+            let reader = state.reader.take();
+            drop(state);
+            reader.into_iter().for_each(Waker::wake);
+            Poll::Ready(Ok(()))
         })
         .await
     }
@@ -185,18 +180,11 @@ impl<T> Shared<T> {
 }
 
 impl<T> State<T> {
-    /// Remembers who waits for room; returns who is to look again because there are too many.
-    fn wants_room(&mut self, writer: &Waker) -> Vec<Waker> {
-        if self.writers.iter().any(|known| known.will_wake(writer)) {
-            return Vec::new();
+    /// Remembers who waits for room: each task once, until there is some.
+    fn wants_room(&mut self, writer: &Waker) {
+        if !self.writers.iter().any(|known| known.will_wake(writer)) {
+            self.writers.push(writer.clone());
         }
-        let crowd = if self.writers.len() >= WRITERS_REMEMBERED_MAX {
-            mem::take(&mut self.writers)
-        } else {
-            Vec::new()
-        };
-        self.writers.push(writer.clone());
-        crowd
     }
 }
 
@@ -285,9 +273,10 @@ mod tests {
 
     #[tokio::test]
     async fn every_writer_of_a_crowd_gets_its_turn() {
+        const WRITERS: usize = 24;
         let (sender, mut receiver) = bounded(1);
         let mut writers = JoinSet::new();
-        for number in 0..3 * WRITERS_REMEMBERED_MAX {
+        for number in 0..WRITERS {
             let sender = sender.clone();
             writers.spawn(async move { sender.send(number).await.unwrap() });
         }
@@ -298,7 +287,7 @@ mod tests {
             heard.push(number);
         }
         heard.sort_unstable();
-        assert_eq!(heard, (0..writers.len()).collect::<Vec<_>>());
+        assert_eq!(heard, (0..WRITERS).collect::<Vec<_>>());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

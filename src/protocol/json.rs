@@ -324,7 +324,9 @@ pub(super) fn unescaped<'a>(src: &'a [u8], key: &Range<usize>) -> Cow<'a, str> {
         let quoted = src
             .get(key.start.saturating_sub(1)..key.end + 1)
             .unwrap_or_default();
-        return unquote(quoted).unwrap_or_default();
+        // Half a pair stands for no character: the name is told by how it is written.
+        return unquote(quoted)
+            .unwrap_or_else(|| Cow::Borrowed(std::str::from_utf8(inner).unwrap_or_default()));
     }
     Cow::Borrowed(std::str::from_utf8(inner).unwrap_or_default())
 }

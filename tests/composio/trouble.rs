@@ -255,6 +255,12 @@ async fn what_composio_says_at_a_sessions_endpoint_is_read_too_and_shuts_nobody_
             fake.next_mcp(odd(400, &stale));
             assert!(message(&gate.who(ALICE).await).contains("that cannot be"));
         }
+        let barred = error_body(403, 1, "HTTP_Forbidden", "not on your plan");
+        for status in [403, 409].repeat(3) {
+            fake.next_mcp(odd(status, &barred));
+            assert!(message(&gate.who(ALICE).await).contains("not on your plan"));
+        }
+        assert_eq!(login(&gate.who(ALICE).await), "alice");
         for _ in 0..6 {
             fake.next_create(odd(400, &stale));
             assert!(message(&gate.who(BOB).await).contains("that cannot be"));

@@ -128,11 +128,11 @@ impl Results {
         let runs = |operation| {
             let mut found = self.series.iter();
             let series = found.find(|series| series.operation == operation && series.target == target)?;
-            Some(series.runs.iter().filter_map(|run| run.cpu_us))
+            Some(series.runs.iter().map(|run| run.cpu_us))
         };
         let more: Vec<f64> = runs(operation)?
             .zip(runs(other)?)
-            .map(|(one, other)| one - other)
+            .filter_map(|(one, other)| Some(one? - other?))
             .collect();
         (!more.is_empty()).then(|| median(more.into_iter()))
     }

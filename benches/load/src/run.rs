@@ -19,7 +19,9 @@ pub(crate) const UNRECORDED: &str = "echo, not recorded";
 pub(crate) const COMPOSIO_RECORDED: &str = "echo at Composio, recorded";
 
 /// From so many repetitions on each is short.
-const MANY_TURNS: usize = 30;
+const MANY_TURNS: usize = 64;
+/// Processes of one kind that take them.
+const PROCESSES: usize = 8;
 
 /// Calls of one repetition at most.
 const CALLS_MAX: u64 = 1_000_000;
@@ -157,12 +159,12 @@ impl Run<'_> {
         self.compare(&targets.iter().collect::<Vec<_>>(), &plan).await
     }
 
-    /// With the record of calls and without; and with the record, through the user's own session at Composio.
+    /// With the record of calls and without; and with the record, through the user's own session at Composio. Each client is
+    /// another user. What a session answers here is plain text, which says nothing that Toolgate reads. One process may be
+    /// quicker than another of the same program by more than what is measured, as its memory happens to lie: so there
+    /// are several of each.
     async fn record(&mut self) -> Result<(), String> {
         let upstreams = self.programs.upstreams("k", Era::Legacy, 4, 1)?;
-        let with = self.programs.toolgate(&[&upstreams]).await?;
-        let without = self.programs.toolgate_unrecorded(&[&upstreams]).await?;
-        let composio = self.programs.toolgate_composio(&upstreams).await?;
         let behind = [&upstreams];
         let plan = |operation: &str| Plan {
             operation: operation.to_owned(),
@@ -170,11 +172,22 @@ impl Run<'_> {
             speaks: Speaks::Legacy,
             upstreams: &behind,
             clients: 64,
-            repetitions: 50,
+            repetitions: MANY_TURNS,
         };
         let plans = [RECORDED, UNRECORDED, COMPOSIO_RECORDED].map(plan);
-        self.take_turns(&[(&with, &plans[0]), (&without, &plans[1]), (&composio, &plans[2])])
-            .await
+        let mut samples = [const { Vec::new() }; 3];
+        for _ in 0..self.effort.repetitions(PROCESSES) {
+            let targets = self.programs.toolgates_of_many(&upstreams, 64).await?;
+            for turn in 0..self.effort.repetitions(MANY_TURNS / PROCESSES) {
+                for at in (0..3).map(|at| (at + turn) % 3) {
+                    samples[at].push(self.once(&targets[at], &plans[at]).await?);
+                }
+            }
+        }
+        for (plan, samples) in plans.iter().zip(&samples) {
+            self.push(plan, "toolgate", samples);
+        }
+        Ok(())
     }
 
     /// Five gateways with forty tools each; nginx passes a list of as many tools on from one.
@@ -414,19 +427,13 @@ impl Run<'_> {
             .iter()
             .map(|upstreams| &upstreams.process)
             .collect();
-        measure(
-            &talk,
-            self.effort.window(plan),
-            target.process.as_ref(),
-            &ours,
-        )
-        .await
+        measure(&talk, self.effort.window(plan), target.process.as_ref(), &ours).await
     }
 
     fn talk(target: &Target, plan: &Plan) -> Talk {
         Talk {
             address: target.address,
-            doors: vec![target.door()],
+            doors: target.doors(),
             speaks: plan.speaks,
             upstreams: plan
                 .upstreams

@@ -56,14 +56,49 @@ pub(crate) struct Target {
     pub(crate) process: Option<Process>,
     pub(crate) address: SocketAddr,
     pub(crate) path: &'static str,
+    /// How many users its clients are, in turn.
+    users: usize,
 }
 
 impl Target {
     pub(crate) fn door(&self) -> Door {
         Door {
             path: self.path,
-            key: KEY.to_owned(),
+            key: key(0),
         }
+    }
+
+    /// Returns the doors of its users.
+    pub(crate) fn doors(&self) -> Vec<Door> {
+        let of = |user| Door {
+            key: key(user),
+            ..self.door()
+        };
+        (0..self.users).map(of).collect()
+    }
+}
+
+/// What is put up for a measurement.
+#[derive(Clone, Copy)]
+struct Shape {
+    recorded: bool,
+    users: usize,
+    /// Configures a gateway by the address of its upstream and its number there.
+    gateway: fn(SocketAddr, usize) -> String,
+}
+
+/// As it is measured unless said: one user, whose calls are recorded.
+const USUAL: Shape = Shape {
+    recorded: true,
+    users: 1,
+    gateway: at_url,
+};
+
+/// Returns the key of a user.
+fn key(user: usize) -> String {
+    match user {
+        0 => KEY.to_owned(),
+        user => format!("{KEY}{user}"),
     }
 }
 
@@ -106,6 +141,7 @@ impl Programs {
             process: Some(process),
             address,
             path: "/mcp",
+            users: 1,
         })
     }
 
@@ -135,6 +171,7 @@ impl Programs {
             process: Some(process),
             address,
             path: "/mcp",
+            users: 1,
         }))
     }
 
@@ -145,27 +182,37 @@ impl Programs {
 
     pub(crate) async fn toolgate_on(&self, cores: &str, to: &[&Upstreams]) -> Result<Target, String> {
         // Records are written together every so often: how many at once, and so what each costs, is a matter of time.
-        self.serve(cores, to, self.under.is_empty(), at_url).await
+        let recorded = self.under.is_empty();
+        self.serve(cores, to, Shape { recorded, ..USUAL }).await
     }
 
-    /// Starts Toolgate without the record of calls.
-    pub(crate) async fn toolgate_unrecorded(&self, to: &[&Upstreams]) -> Result<Target, String> {
-        self.serve(PROXY_CORE, to, false, at_url).await
-    }
-
-    /// Starts Toolgate with gateways of kind `composio`: each call goes through its user's own session.
-    pub(crate) async fn toolgate_composio(&self, to: &Upstreams) -> Result<Target, String> {
-        self.serve(PROXY_CORE, &[to], true, at_composio).await
-    }
-
-    async fn serve(
+    /// Starts Toolgate for many users, with the record of calls, without it, and with it at gateways of kind `composio`,
+    /// where each call goes through its user's own session.
+    pub(crate) async fn toolgates_of_many(
         &self,
-        cores: &str,
-        to: &[&Upstreams],
-        recorded: bool,
-        gateway: fn(SocketAddr, usize) -> String,
-    ) -> Result<Target, String> {
-        let mut text = TOOLGATE_CONF.replace("{key}", KEY);
+        to: &Upstreams,
+        users: usize,
+    ) -> Result<[Target; 3], String> {
+        let with = Shape { users, ..USUAL };
+        let without = Shape {
+            recorded: false,
+            ..with
+        };
+        let composio = Shape {
+            gateway: at_composio,
+            ..with
+        };
+        Ok([
+            self.serve(PROXY_CORE, &[to], with).await?,
+            self.serve(PROXY_CORE, &[to], without).await?,
+            self.serve(PROXY_CORE, &[to], composio).await?,
+        ])
+    }
+
+    async fn serve(&self, cores: &str, to: &[&Upstreams], shape: Shape) -> Result<Target, String> {
+        let keys =
+            (0..shape.users).map(|user| format!("{{ user = \"bench{user}\", key = \"{}\" }}", key(user)));
+        let mut text = TOOLGATE_CONF.replace("{keys}", &keys.collect::<Vec<_>>().join(", "));
         let mut patterns: Vec<String> = (0..45).map(|index| format!("\"other_{index:02}_*\"")).collect();
         patterns.extend(
             ["*_echo", "*_blob", "*_progress", "*_sleep", "*_tool_*"].map(|glob| format!("\"{glob}\"")),
@@ -174,7 +221,7 @@ impl Programs {
         let mut tools = 0;
         for upstreams in to {
             for (index, name) in upstreams.names.iter().enumerate() {
-                let gateway = gateway(upstreams.address, index);
+                let gateway = (shape.gateway)(upstreams.address, index);
                 let _ = write!(text, "\n[gateways.{name}]\n{gateway}\nin_flight_max = 4096\n");
                 tools += upstreams.tools;
             }
@@ -183,7 +230,7 @@ impl Programs {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let conf = self.out.join(format!("toolgate-{number}.toml"));
         text = text.replace("{store}", &self.store(number)?);
-        if !recorded {
+        if !shape.recorded {
             text.push_str("\n[executions]\nenabled = false\n");
         }
         fs::write(&conf, text).map_err(|error| error.to_string())?;
@@ -201,6 +248,7 @@ impl Programs {
             process: None,
             address,
             path: "/mcp",
+            users: shape.users,
         };
         await_tools(&target, tools).await?;
         target.process = Some(process);
@@ -245,6 +293,7 @@ impl Programs {
             process: Some(process),
             address,
             path: "/",
+            users: 1,
         }))
     }
 
@@ -268,6 +317,7 @@ impl Upstreams {
             process: None,
             address: self.address,
             path: "/mcp",
+            users: 1,
         }
     }
 }
@@ -307,7 +357,7 @@ const TOOLGATE_CONF: &str = "\
 store = \"{store}\"
 
 [auth]
-keys = [{ user = \"bench\", key = \"{key}\" }]
+keys = [{keys}]
 
 [tools]
 permitted = [{permitted}]

@@ -33,9 +33,13 @@ impl Connections {
                 self.take_back(project, &id).await?;
                 project.api().delete_account(&id).await?;
             }
-            self.looks.settled(&place);
-            self.store.connect_states().forget(&place, &one.account).await?;
-            self.store.connections().remove(&place, &one.account).await?;
+            {
+                // Not between another's look and what it writes.
+                let _turn = self.settling.wait(user).await;
+                self.looks.settled(&place);
+                self.store.connect_states().forget(&place, &one.account).await?;
+                self.store.connections().remove(&place, &one.account).await?;
+            }
             self.bind(project, user).await;
             self.changed();
             tracing::info!(gateway.id = %project.gateway(), toolkit, "a user disconnected a toolkit");

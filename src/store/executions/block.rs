@@ -63,8 +63,8 @@ impl Block {
         Ok(block)
     }
 
-    /// Adds the rows of a pack. Those of one that cannot be read belong to nobody that is known: searches that look at
-    /// everything meet it and say so, and calls are recorded all the same.
+    /// Adds the rows of a pack. Those of one that cannot be read belong to nobody that is known: lists leave them out,
+    /// and calls are recorded all the same.
     fn add_pack(&mut self, pack: &Packed<'_>) {
         match pack.rows() {
             Ok(rows) => {

@@ -98,7 +98,7 @@ impl Pack {
 pub(super) struct Packed<'a> {
     pub(super) last_id: i64,
     pub(super) first_id: i64,
-    row_count: u32,
+    row_count: i64,
     bytes: &'a [u8],
 }
 
@@ -123,10 +123,11 @@ impl<'a> Packed<'a> {
             return Err(broken("it has the form of another release"));
         }
         let mut reading = Reading(bytes);
+        let row_count = u32::try_from(self.row_count).map_err(|_| broken("it has no number of rows"))?;
         // A row has six bytes at least: no number in a broken file makes us take more memory than the file has.
-        let room = (self.row_count as usize).min(bytes.len() / 6);
+        let room = (row_count as usize).min(bytes.len() / 6);
         let (mut rows, mut id) = (Vec::with_capacity(room), self.first_id);
-        for _ in 0..self.row_count {
+        for _ in 0..row_count {
             let row = reading.row(id).ok_or_else(|| broken("a row of it is broken"))?;
             id = row.id;
             rows.push(row);
@@ -276,7 +277,7 @@ mod tests {
             Packed {
                 last_id,
                 first_id,
-                row_count: self.rows as u32,
+                row_count: count(self.rows),
                 bytes: &self.bytes,
             }
         }
@@ -311,7 +312,7 @@ mod tests {
             row_count: u32,
         ) {
             bytes[0] = VERSION;
-            let packed = Packed { last_id: ids.0, first_id: ids.1, row_count, bytes: &bytes };
+            let packed = Packed { last_id: ids.0, first_id: ids.1, row_count: i64::from(row_count), bytes: &bytes };
             if let Ok(rows) = packed.rows() {
                 prop_assert_eq!(rows.len(), row_count as usize);
             }
@@ -390,7 +391,7 @@ mod tests {
             ),
             (
                 Packed {
-                    row_count: u32::MAX,
+                    row_count: i64::from(u32::MAX),
                     ..whole()
                 },
                 "broken",

@@ -26,9 +26,9 @@ pub(super) async fn too_old(writing: &mut SqliteConnection, before: i64) -> Resu
         && let Some(pack) = packs.try_next().await?
         && pack.try_get::<i64, _>(1)? < before
     {
-        let (last, rows): (i64, u32) = (pack.try_get(0)?, pack.try_get(2)?);
+        let (last, rows): (i64, i64) = (pack.try_get(0)?, pack.try_get(2)?);
         end_of_packs = Some(last.min(before.saturating_sub(1)));
-        packed += rows as usize;
+        packed += usize::try_from(rows).unwrap_or(0);
     }
     // Of either kind there may be more than this piece.
     let end_of_rows = alone.0.filter(|_| alone.1 >= count(EXECUTION_BLOCK_ROWS));

@@ -70,14 +70,15 @@ impl Sought {
             && self.tools.as_ref().is_none_or(|wanted| has_any(tools, wanted))
     }
 
-    /// Hands over the rows within these ids that are sought, the newest first, and no more than `most`.
+    /// Hands over the rows within these ids that are sought, the newest first, and no more than `most`. False when a pack
+    /// among them cannot be read: it is left out, and the log names it.
     pub(super) async fn visit(
         &self,
         reading: &mut SqliteConnection,
         ids: &RangeInclusive<i64>,
         most: usize,
         each: impl FnMut(Row<'_>),
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let alone = self.alone(reading, ids, most).await?;
         let alone: Vec<Row<'_>> = alone.iter().map(Row::read).collect::<Result<_, _>>()?;
         let mut visit = Visit {
@@ -85,6 +86,7 @@ impl Sought {
             room: most,
             each,
         };
+        let mut whole = true;
         // The pack that has the last id may end behind it.
         let mut packs = sqlx::query(
             "SELECT last_id, first_id, row_count, rows FROM execution_packs WHERE first_id <= ?2 AND last_id BETWEEN ?1 \
@@ -96,13 +98,18 @@ impl Sought {
         while visit.room > 0
             && let Some(pack) = packs.try_next().await?
         {
-            let rows = Packed::read(&pack)?.rows()?.into_iter().rev();
+            let rows = Packed::read(&pack)?.rows().unwrap_or_else(|error| {
+                tracing::error!(%error, "some records of calls are left out");
+                whole = false;
+                Vec::new()
+            });
+            let rows = rows.into_iter().rev();
             for row in rows.filter(|row| ids.contains(&row.id) && self.has(row)) {
                 visit.come_to(row);
             }
         }
         visit.end();
-        Ok(())
+        Ok(whole)
     }
 
     /// Reads the rows that stand in no pack.

@@ -26,7 +26,8 @@ pub struct Stats {
     pub gateways: Vec<Group<GatewayId>>,
     /// Of each day, in days since 1970-01-01 (UTC), the first one first.
     pub days: Vec<Group<u64>>,
-    /// False when there were more calls than are looked at: the older ones are left out.
+    /// False when there were more calls than are looked at, of which the older ones are left out, or calls whose record
+    /// cannot be read.
     pub complete: bool,
     /// When the oldest call began that counts.
     pub oldest_unix_ms: Option<u64>,
@@ -106,13 +107,15 @@ impl Executions {
         };
         let mut gathered = Gathered::new(rows_max);
         let mut ranges = Ranges::new(wanted, None);
+        let mut whole = true;
         while gathered.complete
             && let Some(range) = ranges.next(&mut reading, &sought).await?
         {
             let most = gathered.room + 1;
             let visited = sought.visit(&mut reading, &range.ids, most, |row| gathered.add(&row));
-            visited.await?;
+            whole &= visited.await?;
         }
+        gathered.complete &= whole;
         let names =
             sqlx::query_as("SELECT number, gateway, tool FROM execution_tools ORDER BY gateway, tool")
                 .fetch_all(&mut *reading)

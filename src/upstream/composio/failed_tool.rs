@@ -60,6 +60,10 @@ fn says_failed(result: &Object) -> bool {
             text.push_str(&block.string("text").unwrap_or_default());
         }
     }
+    // A list would be read by the places of its items.
+    if !text.trim_start().starts_with('{') {
+        return false;
+    }
     let Ok(said) = serde_json::from_str::<Said>(&text) else {
         return false;
     };

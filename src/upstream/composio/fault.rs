@@ -32,7 +32,11 @@ pub(super) fn not_opened(gateway: &GatewayId, error: &SessionError) -> CallError
 /// Says what became of a call at a session's endpoint.
 pub(super) fn told(gateway: &GatewayId, failed: Failed) -> CallError {
     match failed.fault {
-        Fault::Worded { status, words } if is_about_the_session(status) => {
+        // At a session's endpoint even a 403 or a 409 is said of what this user asked for.
+        Fault::Worded { status, words }
+            if is_about_the_session(status)
+                || matches!(status, StatusCode::FORBIDDEN | StatusCode::CONFLICT) =>
+        {
             refused(gateway, INTERNAL_ERROR, words)
         }
         Fault::Worded { status, words } if status.is_client_error() => unavailable(gateway, words),
