@@ -290,6 +290,32 @@ mod tests {
         assert_eq!(heard, (0..WRITERS).collect::<Vec<_>>());
     }
 
+    #[test]
+    fn a_crowd_of_writers_waits_without_waking_each_other() {
+        const WRITERS: usize = 24;
+        let (sender, mut receiver) = bounded(1);
+        sender.try_send(0).unwrap();
+        let wakers: Vec<_> = (0..WRITERS).map(|_| Arc::new(Counted::default())).collect();
+        let woken = || {
+            wakers
+                .iter()
+                .map(|waker| waker.0.load(Ordering::Relaxed))
+                .sum::<usize>()
+        };
+        let mut sends: Vec<_> = (1..=WRITERS)
+            .map(|number| Box::pin(sender.send(number)))
+            .collect();
+        for _ in 0..2 {
+            for (send, waker) in sends.iter_mut().zip(&wakers) {
+                let waker = Waker::from(waker.clone());
+                assert!(send.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            }
+        }
+        assert_eq!(woken(), 0);
+        assert_eq!(receiver.try_recv(), Ok(0));
+        assert_eq!(woken(), WRITERS, "each of them once");
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn nothing_is_lost_between_threads() {
         let (sender, mut receiver) = bounded(4);

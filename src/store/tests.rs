@@ -12,6 +12,12 @@ fn place(folder: &tempfile::TempDir) -> StorePlace {
     StorePlace::File(folder.path().join("data/toolgate.db"))
 }
 
+/// Opens a database file with no schema of ours, made where there is none.
+pub(super) async fn bare(path: &std::path::Path) -> SqlitePool {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    SqlitePool::connect_with(options).await.unwrap()
+}
+
 async fn reopened(place: &StorePlace, now_unix_s: u64) -> Store {
     Store::open(place, now_unix_s).await.unwrap()
 }
@@ -151,10 +157,7 @@ async fn a_database_of_every_earlier_schema_is_brought_forward_with_its_rows() {
     for (step, earlier) in migrations::earlier().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("toolgate.db");
-        let old = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true);
-        let old = SqlitePool::connect_with(old).await.unwrap();
+        let old = bare(&path).await;
         earlier.run(&old).await.unwrap();
         sqlx::query(
             "INSERT INTO client_sessions VALUES ('id', 'alice', '2025-11-25', '{}', NULL, 1, '[\"a://b\"]', 10, 20)",

@@ -132,6 +132,7 @@ mod tests {
             r#"{"result_type":"completed","error":"odd"}"#,
             "successful: false",
             "[]",
+            r#"[false,"no",null]"#,
             "",
         ] {
             let before = answer(&said(&[text]));

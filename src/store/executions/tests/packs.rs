@@ -1,11 +1,9 @@
 //! Rows of their own, as earlier releases wrote all and as calls that run for long still have them, beside packs: whichever
 //! way a history was written, it reads the same.
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnectOptions;
-
 use super::*;
 use crate::store::migrations;
+use crate::store::tests::bare;
 
 /// The same numbers each time.
 struct Dice(u64);
@@ -170,10 +168,7 @@ async fn a_history_reads_the_same_whichever_way_its_rows_were_written() {
 async fn what_an_earlier_release_recorded_stands_in_one_list_with_what_comes_now() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("toolgate.db");
-    let old = SqliteConnectOptions::new()
-        .filename(&path)
-        .create_if_missing(true);
-    let old = SqlitePool::connect_with(old).await.unwrap();
+    let old = bare(&path).await;
     migrations::earlier().nth(3).unwrap().run(&old).await.unwrap();
     let id = |number: i64| ExecutionId::first_of(NOW_MS).bits() + number;
     for sql in [
