@@ -120,19 +120,18 @@ impl ComposioTransport {
                 Some(held) => held,
                 None => Box::pin(shared.opened_for(&lease, call)).await?,
             };
-            match held.value.link.carry(route, call).await {
+            let tool = route.kind == Kind::Tool;
+            let needed = |answer: &Answer| {
+                let wanted = (tool && !connected).then(|| shared.connecting.needed(&route.own, answer));
+                wanted.flatten()
+            };
+            let (answer, needed) = match held.value.link.carry(route, call).await {
                 Ok(answer) => {
                     shared.took_the_key(&held.value);
-                    if route.kind != Kind::Tool {
-                        return Ok(answer);
-                    }
-                    let answer = failed_tool::marked(answer);
-                    if connected || !shared.connecting.concerns(&route.own, &answer) {
-                        return Ok(answer);
-                    }
-                    match Box::pin(shared.connecting.next(&route.own, call, answer)).await? {
-                        Next::Answer(answer) => return Ok(answer),
-                        Next::Again => connected = true,
+                    let answer = if tool { failed_tool::marked(answer) } else { answer };
+                    match needed(&answer) {
+                        Some(needed) => (answer, needed),
+                        None => return Ok(answer),
                     }
                 }
                 // The endpoint refused the call's own request: nothing was processed.
@@ -142,6 +141,7 @@ impl ComposioTransport {
                         return Err(fault::told(shared.gateway(), failed));
                     }
                     remade = true;
+                    continue;
                 }
                 // Seen in the field after minutes of success: once more, and the user keeps the session either way.
                 Err(failed) if matches!(failed.fault, Fault::Unauthorized(_)) => {
@@ -150,23 +150,20 @@ impl ComposioTransport {
                         return Err(fault::told(shared.gateway(), failed));
                     }
                     tried_key = true;
+                    continue;
                 }
                 // The status of what wants a connection is not documented: whichever it is, the words decide.
                 Err(failed) => {
-                    let era = held.value.link.era();
-                    let refusal = fault::as_answer(&failed, call, era).filter(|answer| {
-                        !connected
-                            && route.kind == Kind::Tool
-                            && shared.connecting.concerns(&route.own, answer)
-                    });
-                    let Some(answer) = refusal else {
-                        return Err(fault::told(shared.gateway(), failed));
-                    };
-                    match Box::pin(shared.connecting.next(&route.own, call, answer)).await? {
-                        Next::Answer(answer) => return Ok(answer),
-                        Next::Again => connected = true,
+                    let refusal = fault::as_answer(&failed, call, held.value.link.era());
+                    match refusal.and_then(|answer| needed(&answer).map(|needed| (answer, needed))) {
+                        Some(found) => found,
+                        None => return Err(fault::told(shared.gateway(), failed)),
                     }
                 }
+            };
+            match Box::pin(shared.connecting.next(call, needed, answer)).await? {
+                Next::Answer(answer) => return Ok(answer),
+                Next::Again => connected = true,
             }
         }
     }

@@ -51,25 +51,18 @@ enum Found {
 }
 
 impl Connecting {
-    /// Tells whether an answer wants something connected.
-    pub(super) fn concerns(&self, own: &str, answer: &Answer) -> bool {
-        self.needed(own, answer).is_some()
-    }
-
-    fn needed(&self, own: &str, answer: &Answer) -> Option<Needed> {
+    /// Reads what an answer wants connected. `own` is Composio's name of the tool.
+    pub(super) fn needed(&self, own: &str, answer: &Answer) -> Option<Needed> {
         let options = self.project.options();
         let (toolkits, prefixes) = (options.toolkits.as_deref(), &options.tool_prefixes);
         needed::read(own, toolkits, prefixes, answer)
     }
 
-    /// Sees to what an answer wants connected. `own` is Composio's name of the tool.
+    /// Sees to what an answer wants connected.
     ///
     /// # Errors
     /// [`CallError::Cancelled`].
-    pub(super) async fn next(&self, own: &str, call: &Call, answer: Answer) -> Result<Next, CallError> {
-        let Some(needed) = self.needed(own, &answer) else {
-            return Ok(Next::Answer(answer));
-        };
+    pub(super) async fn next(&self, call: &Call, needed: Needed, answer: Answer) -> Result<Next, CallError> {
         tokio::select! {
             biased;
             () = call.cancel.cancelled() => Err(CallError::Cancelled),

@@ -32,7 +32,7 @@ const FOR_TOOLKIT: &str = "for toolkit: ";
 
 /// What an answer wants connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Needed {
+pub(in crate::upstream::composio) struct Needed {
     /// Each toolkit once.
     pub(super) wants: Vec<Want>,
     /// Nothing of the call was executed, says Composio.
